@@ -1,0 +1,80 @@
+"""The error tree. Every leaf says what was found and what the person who reads it should do.
+
+    ComebackError
+    ├── UsageError              exit 2   the command line is off
+    ├── ProblemsFound           exit 1   a check found what it looks for
+    ├── TryLater                exit 75  nothing is wrong here, something else is in the way
+    │   └── StateInUse
+    └── ConfigurationError      exit 78  somebody has to change something before it can work
+        ├── SettingsError
+        ├── RulesError
+        ├── StreamNotFound
+        ├── AccessDenied
+        ├── StateTooNew
+        └── StateDamaged
+
+Library exceptions are translated at the edge where they appear, with the cause kept. Anything
+that is not a ComebackError and reaches `main` is a bug: exit 70.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ComebackError(Exception):
+    """Root of all errors that speak to a person. `str(error)` is the whole message."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class UsageError(ComebackError):
+    """The command line asks for something that does not exist."""
+
+    exit_code = 2
+
+
+class ProblemsFound(ComebackError):
+    """A check did its work and found problems."""
+
+    exit_code = 1
+
+
+class TryLater(ComebackError):
+    """Nothing to repair: the same command may work later."""
+
+    exit_code = 75
+
+
+class StateInUse(TryLater):
+    """Another process holds the state file."""
+
+
+class ConfigurationError(ComebackError):
+    """Something must be changed by a person first."""
+
+    exit_code = 78
+
+
+class SettingsError(ConfigurationError):
+    """An environment variable is missing, misspelt or out of range."""
+
+
+class RulesError(ConfigurationError):
+    """The rule set cannot be used. Carries every problem found, not just the first."""
+
+
+class StreamNotFound(ConfigurationError):
+    """Kinesis does not know the stream in this account and region."""
+
+
+class AccessDenied(ConfigurationError):
+    """AWS refuses the call; the message names the action that is missing."""
+
+
+class StateTooNew(ConfigurationError):
+    """The state file was written by a newer comeback."""
+
+
+class StateDamaged(ConfigurationError):
+    """The state file is not a database, or fails its integrity check."""

@@ -1,0 +1,1 @@
+"""The Source on Amazon Kinesis Data Streams (design: docs/kinesis.md)."""

@@ -1,0 +1,122 @@
+"""The four edges of the program: Clock, Source, Store, Sender. Adapters fill these shapes.
+
+The journal is no fifth: it must commit with the change it tells of, so it is written by the store.
+
+Adapters import this module and `model`, never each other. The doubles in `testing.py` and the real
+adapters pass the same contract suites (tests/contract).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol, TypeAlias
+
+from worker.model import (
+    Applied,
+    Batch,
+    Channel,
+    Delivery,
+    Effect,
+    Look,
+    Outcome,
+    Position,
+    Settlement,
+    ShardStatus,
+    StreamIdentity,
+    Swept,
+    UserView,
+)
+
+Decide: TypeAlias = Callable[[UserView], Look]
+"""The ladder, bound to a rule set and an instant. Pure: a store calls it in its transaction."""
+
+
+class Clock(Protocol):
+    """Wall time for facts, monotonic time for waiting. The only source of either."""
+
+    def now_ms(self) -> int:
+        """Wall clock, milliseconds since the epoch, UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+
+    async def sleep(self, seconds: float, wake: asyncio.Event | None = None) -> bool:
+        """Waits `seconds` or until `wake` is set; True when woken early."""
+
+
+class Source(Protocol):
+    """Ordered batches per shard, parents before children (design §6)."""
+
+    async def open(self) -> StreamIdentity:
+        """Finds the stream. Raises StreamNotFound, AccessDenied."""
+
+    def batches(self, positions: Sequence[Position]) -> AsyncIterator[Batch]:
+        """Reads from the stored positions until `stop`. A batch may hold no records and still
+        carry a position (SHARD_END, a start time) or time (`read_through_ms`)."""
+
+    def committed(self, batch: Batch) -> None:
+        """The batch and its position are durable: children of an ended shard may now be read, and
+        the watermark may move."""
+
+    def watermark_ms(self) -> int | None:
+        """Stream time up to which every shard has been read and made durable; None: not known."""
+
+    def shards(self) -> Sequence[ShardStatus]:
+        """The shards being read or waiting to be, for metrics and health."""
+
+    async def stop(self) -> None:
+        """Ends `batches` after the batch in hand."""
+
+
+class Store(Protocol):
+    """The durable state, in domain verbs. Each verb is one transaction: all of it or nothing."""
+
+    async def positions(self, stream: StreamIdentity) -> Sequence[Position]:
+        """The positions stored for this incarnation of the stream. Positions of another
+        incarnation under the same name are forgotten, and the sweep starts over."""
+
+    async def apply(self, effect: Effect, batch: Batch, *, now_ms: int) -> Applied:
+        """Folds one batch into the state together with its position (P2). Users who were active
+        after their episode's silence began have it closed as `returned` here (P3)."""
+
+    async def adopt(self, revision: str, *, rearm_after_ms: int | None, sends_for_ms: int) -> None:
+        """Takes a rule set into force. When `revision` is new, every user is due for a look.
+
+        `rearm_after_ms`: the shortest `inactive_for`; an activity makes its user due that much
+        later. `sends_for_ms`: how far back `UserView.sends` must reach."""
+
+    async def sweep(self, *, now_ms: int, decide: Decide, users_max: int, claims_max: int) -> Swept:
+        """Looks at users due at `now_ms`, oldest first, and writes what `decide` answers in the
+        same transaction. Stops after `users_max` users or when `claims_max` would be exceeded.
+        Claims are durable when it returns."""
+
+    async def settle(self, settlements: Sequence[Settlement], *, now_ms: int) -> None:
+        """Writes outcomes. Their users become due at `now_ms`."""
+
+    async def recover(self, *, now_ms: int) -> int:
+        """Claims found in CLAIMED at start become UNCERTAIN; returns how many."""
+
+    async def next_due_ms(self) -> int | None:
+        """The earliest due time, None when nobody is due, ever."""
+
+    async def prune(self, *, now_ms: int) -> int:
+        """Forgets what no decision can need any more; returns rows removed. Bounded per call."""
+
+    async def close(self) -> None:
+        """Releases the file and its lock."""
+
+
+class Sender(Protocol):
+    """One provider for one or more channels. Expected answers are values, never exceptions."""
+
+    channels: frozenset[Channel]
+    batch_max: int
+    """The most deliveries one call can carry."""
+
+    async def send(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
+        """Makes one call for deliveries of one channel with distinct addresses, and answers one
+        outcome for each. Cancelling it leaves the outcomes unknown."""
+
+    async def close(self) -> None:
+        """Releases connections."""

@@ -1,0 +1,1 @@
+"""Rule files to one frozen `RuleSet`. `ruleset` is what the rest of the program sees."""

@@ -1,0 +1,1 @@
+"""A local AWS to see and to test against: Kinesis, Pinpoint, and a crowd of users."""

@@ -1,0 +1,1 @@
+"""Adapters of the Sender port, and the rendering they share."""
