@@ -4,7 +4,9 @@
     ├── UsageError              exit 2   the command line is off
     ├── ProblemsFound           exit 1   a check found what it looks for
     ├── TryLater                exit 75  nothing is wrong here, something else is in the way
-    │   └── StateInUse
+    │   ├── StateInUse
+    │   ├── StateUnwritable
+    │   └── StreamRecreated
     └── ConfigurationError      exit 78  somebody has to change something before it can work
         ├── SettingsError
         ├── RulesError
@@ -48,6 +50,14 @@ class TryLater(ComebackError):
 
 class StateInUse(TryLater):
     """Another process holds the state file."""
+
+
+class StateUnwritable(TryLater):
+    """The state cannot be written now: disk full, read-only, I/O error. Nothing was half done."""
+
+
+class StreamRecreated(TryLater):
+    """The stream was deleted and made anew under the same name; a new start reads the new one."""
 
 
 class ConfigurationError(ComebackError):

@@ -58,7 +58,9 @@ class Reason(StrEnum):
     IN_FLIGHT = "in_flight"
     # the ladder moves
     INACTIVE = "inactive"
+    CLAIMED = "claimed"
     SENT = "sent"
+    UNCERTAIN = "uncertain"
     WOULD_SEND = "would_send"
     # holds: a due stage that must wait
     QUIET_HOURS = "quiet_hours"
@@ -471,6 +473,14 @@ class Settlement:
     state: ClaimState
     reason: str | None
     retry_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """A whole channel waits: its provider throttles it, or our own set-up there is wrong."""
+
+    until_ms: int
+    reason: Reason
 
 
 # --- looks ------------------------------------------------------------------------------------

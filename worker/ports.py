@@ -9,7 +9,7 @@ adapters pass the same contract suites (tests/contract).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from typing import Protocol, TypeAlias
 
 from worker.model import (
@@ -30,6 +30,9 @@ from worker.model import (
 
 Decide: TypeAlias = Callable[[UserView], Look]
 """The ladder, bound to a rule set and an instant. Pure: a store calls it in its transaction."""
+
+Admits: TypeAlias = Callable[[Sequence[Delivery]], bool]
+"""May these deliveries of one user be claimed now, because calls are free to carry them at once?"""
 
 
 class Clock(Protocol):
@@ -86,10 +89,10 @@ class Store(Protocol):
         `rearm_after_ms`: the shortest `inactive_for`; an activity makes its user due that much
         later. `sends_for_ms`: how far back `UserView.sends` must reach."""
 
-    async def sweep(self, *, now_ms: int, decide: Decide, users_max: int, claims_max: int) -> Swept:
+    async def sweep(self, *, now_ms: int, decide: Decide, admits: Admits, users_max: int) -> Swept:
         """Looks at users due at `now_ms`, oldest first, and writes what `decide` answers in the
-        same transaction. Stops after `users_max` users or when `claims_max` would be exceeded.
-        Claims are durable when it returns."""
+        same transaction. Ends after `users_max` users, or before the first look whose deliveries
+        `admits` refuses: nothing of that look is written. Claims are durable when it returns."""
 
     async def settle(self, settlements: Sequence[Settlement], *, now_ms: int) -> None:
         """Writes outcomes. Their users become due at `now_ms`."""
@@ -114,9 +117,13 @@ class Sender(Protocol):
     batch_max: int
     """The most deliveries one call can carry."""
 
+    def call_kind(self, delivery: Delivery) -> Hashable:
+        """Deliveries of one channel with equal kinds may share a call. Called in a sweep: pure."""
+
     async def send(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Makes one call for deliveries of one channel with distinct addresses, and answers one
-        outcome for each. Cancelling it leaves the outcomes unknown."""
+        """Makes one call for 1 to `batch_max` deliveries of one channel and one kind, with
+        distinct addresses, and answers one outcome for each, in order. Cancelling it leaves the
+        outcomes unknown."""
 
     async def close(self) -> None:
         """Releases connections."""

@@ -1,0 +1,266 @@
+"""Assembly: settings to a running worker, and its orderly end.
+
+`Worker` joins ports and knows no adapter; `run` builds the adapters of the embedded mode: one
+process, one SQLite file, Kinesis in, Pinpoint out.
+
+Start: rules, HTTP port, state (a standby waits here for the lock), claims of a killed predecessor,
+stream, then both loops. End (SIGTERM, SIGINT): not ready, no new claims, calls under way are
+answered and written, reading stops, the state is closed, exit 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+import structlog
+
+from worker.clock import SystemClock
+from worker.errors import SettingsError
+from worker.health import Health
+from worker.ingest import Ingest
+from worker.kinesis.client import kinesis_client
+from worker.kinesis.source import KinesisSource
+from worker.metrics import Metrics
+from worker.model import Channel
+from worker.outbox import Outbox
+from worker.ports import Clock, Sender, Source, Store
+from worker.rules.load import load
+from worker.rules.ruleset import RuleSet
+from worker.senders.pinpoint import open_pinpoint
+from worker.senders.pinpoint_request import Origin
+from worker.settings import Settings
+from worker.store.sqlite import SqliteStore
+from worker.web import Web
+
+T = TypeVar("T")
+
+PRUNE_SECONDS = 60.0
+"""How often the state forgets what nothing needs any more."""
+
+BEAT_SECONDS = 5.0
+"""How often the event loop proves that it turns."""
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """Reads, decides, sends, until told to stop. Built from ports alone."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        store: Store,
+        senders: Mapping[Channel, Sender],
+        rules: RuleSet,
+        clock: Clock,
+        metrics: Metrics,
+        health: Health,
+        settings: Settings,
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._rules = rules
+        self._clock = clock
+        self._metrics = metrics
+        self._health = health
+        self._settings = settings
+        changed = asyncio.Event()
+        self._ingest = Ingest(
+            source=source,
+            store=store,
+            clock=clock,
+            metrics=metrics,
+            policy=lambda: self._rules.activity,
+            changed=changed,
+        )
+        self._outbox = Outbox(
+            source=source,
+            store=store,
+            senders=senders,
+            rules=lambda: self._rules,
+            clock=clock,
+            metrics=metrics,
+            changed=changed,
+            sweep_interval_ms=settings.sweep_interval,
+            max_staleness_ms=settings.max_staleness,
+            calls_in_flight_max=settings.calls_in_flight_max,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Works until `stop` is set, then drains. Raises what a loop could not handle."""
+        uncertain = await self._store.recover(now_ms=self._clock.now_ms())
+        if uncertain:
+            log.warning("claims_uncertain", claims=uncertain, because="stopped in mid-call")
+        await self._store.adopt(
+            self._rules.revision,
+            rearm_after_ms=self._rules.rearm_after_ms,
+            sends_for_ms=self._rules.limits.lookback_ms,
+        )
+        stream = await self._source.open()
+        loops = {
+            asyncio.create_task(self._ingest.run(stream), name="ingest"),
+            asyncio.create_task(self._outbox.run(), name="outbox"),
+            asyncio.create_task(self._housekeeping(), name="housekeeping"),
+        }
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        self._health.not_ready_because = None
+        self._metrics.ready.set(1)
+        log.info("working", stream=stream.name, rules=self._rules.revision)
+        try:
+            await asyncio.wait({*loops, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await self._end(loops, stopping)
+
+    async def _end(self, loops: set[asyncio.Task[None]], stopping: asyncio.Task[bool]) -> None:
+        self._health.not_ready_because = "draining"
+        self._metrics.ready.set(0)
+        failures = [task.exception() for task in loops if task.done() and not task.cancelled()]
+        stopping.cancel()
+        ingest = next(task for task in loops if task.get_name() == "ingest")
+        for task in loops - {ingest}:
+            task.cancel()
+        await self._source.stop()
+        await self._outbox.drain(self._settings.drain_seconds)
+        ingest.cancel()
+        await asyncio.gather(*loops, stopping, return_exceptions=True)
+        for failure in failures:
+            if failure is not None:
+                raise failure
+
+    def refresh(self) -> None:
+        """Brings the gauges that are derived, not counted, up to date; called by a scrape."""
+        now_ms = self._clock.now_ms()
+        watermark_ms = self._source.watermark_ms()
+        if watermark_ms is not None:
+            self._metrics.watermark_age.set((now_ms - watermark_ms) / 1_000)
+        self._metrics.observe_shards(self._source.shards())
+
+    async def _housekeeping(self) -> None:
+        pruned_at = self._clock.monotonic()
+        while True:
+            self._health.beat("event loop")
+            now_ms = self._outbox.stream_now_ms()
+            due_ms = await self._store.next_due_ms()
+            if now_ms is not None and due_ms is not None:
+                self._metrics.oldest_due.set(max(0, now_ms - due_ms) / 1_000)
+            if self._clock.monotonic() - pruned_at > PRUNE_SECONDS:
+                await self._store.prune(now_ms=self._clock.now_ms())
+                pruned_at = self._clock.monotonic()
+            await self._clock.sleep(BEAT_SECONDS)
+
+
+async def run(settings: Settings) -> None:
+    """`comeback run`: the embedded worker, from settings, until SIGTERM or SIGINT."""
+    settings.require("stream", "pinpoint_application_id")
+    start = start_position(settings.start_position)
+    rules = load(settings.rules)
+    clock = SystemClock()
+    metrics = Metrics()
+    metrics.rules_info.labels(rules.revision).set(1)
+    health = Health(clock=clock)
+    stop = _stop_on_signals()
+    async with AsyncExitStack() as stack:
+        web = Web(bind=settings.http, metrics=metrics, health=health)
+        log.info("listening", address=await web.start())
+        stack.push_async_callback(web.stop)
+        store = await _unless_stopped(_open_state(settings, clock, health), stop)
+        if store is None:
+            return
+        stack.push_async_callback(store.close)
+        source = KinesisSource(
+            await stack.enter_async_context(kinesis_client()),
+            stream=settings.stream,
+            start=start,
+            clock=clock,
+            observer=metrics.source_observer(),
+            poll_seconds=settings.poll_interval / 1_000,
+        )
+        sender = await stack.enter_async_context(_pinpoint(settings))
+        worker = Worker(
+            source=source,
+            store=store,
+            senders=dict.fromkeys(Channel, sender),
+            rules=rules,
+            clock=clock,
+            metrics=metrics,
+            health=health,
+            settings=settings,
+        )
+
+        def refresh() -> None:
+            worker.refresh()
+            metrics.observe_incidents({str(name): n for name, n in store.incidents.items()})
+
+        web.refresh = refresh
+        await worker.run(stop)
+    log.info("stopped")
+
+
+async def _open_state(settings: Settings, clock: Clock, health: Health) -> SqliteStore:
+    def on_wait(holder: str) -> None:
+        health.not_ready_because = f"standby: the state is in use by {holder}"
+        log.info("standby", state=str(settings.state), holder=holder)
+
+    return await SqliteStore.open(
+        str(settings.state), wait=settings.standby, clock=clock, on_wait=on_wait
+    )
+
+
+def _pinpoint(settings: Settings) -> AbstractAsyncContextManager[Sender]:
+    return open_pinpoint(
+        settings.pinpoint_application_id,
+        origin=Origin(
+            email_from=settings.email_from,
+            sms_origination_number=settings.sms_origination_number,
+            sms_sender_id=settings.sms_sender_id,
+            sms_message_type=settings.sms_message_type,
+        ),
+        calls_in_flight_max=settings.calls_in_flight_max,
+        call_timeout_seconds=settings.call_timeout / 1_000,
+    )
+
+
+def start_position(text: str) -> Literal["LATEST", "TRIM_HORIZON"] | int:
+    """COMEBACK_START_POSITION: a word, or an instant as milliseconds. Raises SettingsError."""
+    if text == "LATEST":
+        return "LATEST"
+    if text == "TRIM_HORIZON":
+        return "TRIM_HORIZON"
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise SettingsError(
+            f'COMEBACK_START_POSITION="{text}" cannot be used: it must be LATEST, TRIM_HORIZON or'
+            " an instant with its zone, such as 2026-11-01T00:00:00Z"
+        )
+    return round(at.timestamp() * 1_000)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _unless_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
+    """The result of the work, or None when `stop` came first."""
+    task = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if task.done():
+        return task.result()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return None

@@ -1,0 +1,38 @@
+"""`comeback run`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import click
+
+from worker.settings import PREFIX, Settings, read_settings
+
+
+def _help() -> str:
+    lines = ["Read the stream, decide, send, until SIGTERM.", "", "\b", "Settings (environment):"]
+    for name, field in Settings.model_fields.items():
+        shown = f" [{field.default}]" if field.default not in ("", None) else ""
+        lines += [f"  {PREFIX}{name.upper()}{shown}", f"      {field.description}"]
+    lines += [
+        "",
+        "\b",
+        "Durations are written 5s, 2h30m, 7d; defaults of durations are shown in milliseconds.",
+        "AWS settings are botocore's own: AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL_KINESIS,",
+        "AWS_ENDPOINT_URL_PINPOINT, ...",
+    ]
+    return "\n".join(lines)
+
+
+@click.command(help=_help())
+def run() -> None:
+    # The imports of a worker take half a second; the other commands need not wait for them.
+    from worker import app, logs
+
+    settings = read_settings(os.environ)
+    # ECS and EKS set AWS_REGION, as every other SDK reads it; botocore reads only this one.
+    if "AWS_REGION" in os.environ:
+        os.environ.setdefault("AWS_DEFAULT_REGION", os.environ["AWS_REGION"])
+    logs.configure(settings.log_format, settings.log_level)
+    asyncio.run(app.run(settings))

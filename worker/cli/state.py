@@ -1,0 +1,152 @@
+"""`comeback state`: the state file in numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import click
+
+from worker.cli.words import columns, moment, relative
+from worker.clock import SystemClock
+from worker.model import DeadLetter, Position
+from worker.settings import read_settings
+from worker.store.reading import StateReader, StateSummary
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--dead-letters", default=0, metavar="N", help="Show the last N unreadable records.")
+def state(*, as_json: bool, dead_letters: int) -> None:
+    """Show counts, positions, uncertain sends and dead letters of the state file.
+
+    Reads the file named by COMEBACK_STATE; works while the worker runs. The lag of a running worker
+    is in its metrics (comeback_shard_lag_seconds).
+    """
+    settings = read_settings(os.environ)
+    clock = SystemClock()
+    now_ms = clock.now_ms()
+    with StateReader(str(settings.state), clock=clock) as reader:
+        summary = reader.summary(now_ms=now_ms)
+        letters = reader.dead_letters(dead_letters)
+    click.echo(_as_json(summary, letters) if as_json else _as_text(summary, letters, now_ms))
+
+
+def _as_text(summary: StateSummary, letters: tuple[DeadLetter, ...], now_ms: int) -> str:
+    due = summary.next_due_ms
+    active = ", ".join(f"{count:,} in {days}d" for days, count in summary.users_active.items())
+    head = [
+        (
+            "state",
+            f"{summary.path} ({summary.file_bytes / 1e6:,.1f} MB, schema {summary.schema_version})",
+        ),
+        ("rules", f"{summary.revision or 'none'}, since {moment(summary.adopted_ms)}"),
+        ("users", f"{summary.users:,}; active: {active}"),
+        ("next due", f"{moment(due)} ({relative(due, now_ms)})" if due is not None else "nobody"),
+    ]
+    sections = [columns(head, indent="")]
+    sections += _section(
+        "open episodes (rule, stage, held for)",
+        [
+            (rule, stage or "-", hold or "-", f"{count:,}")
+            for (rule, stage, hold), count in summary.episodes_open.items()
+        ],
+    )
+    sections += _section("sends", [(*key, f"{count:,}") for key, count in summary.claims.items()])
+    sections += _section(
+        "uncertain sends (nobody knows whether they went out; they are not repeated)",
+        [
+            (
+                moment(s.claim.claimed_ms),
+                s.claim.user_id,
+                s.claim.stage,
+                s.claim.send_id,
+                s.claim.reason or "",
+            )
+            for s in summary.uncertain
+        ],
+    )
+    sections += _section(
+        "positions", [(stream, p.shard_id, _position(p)) for stream, p in summary.positions]
+    )
+    sections += _section(
+        "dead letters", [(reason, f"{count:,}") for reason, count in summary.dead_letters.items()]
+    )
+    sections += _section(
+        "last dead letters",
+        [
+            (
+                moment(letter.arrival_ms),
+                letter.shard_id,
+                letter.sequence_number,
+                letter.reason,
+                letter.detail,
+            )
+            for letter in letters
+        ],
+    )
+    return "\n\n".join(sections)
+
+
+def _section(title: str, rows: list[tuple[str, ...]]) -> list[str]:
+    return [f"{title}\n{columns(rows)}"] if rows else []
+
+
+def _position(position: Position) -> str:
+    if position.ended:
+        return "SHARD_END"
+    if position.sequence_number is not None:
+        return position.sequence_number
+    return f"from {moment(position.start_at_ms)}" if position.start_at_ms else "TRIM_HORIZON"
+
+
+def _as_json(summary: StateSummary, letters: tuple[DeadLetter, ...]) -> str:
+    document: dict[str, Any] = {
+        "path": summary.path,
+        "file_bytes": summary.file_bytes,
+        "schema_version": summary.schema_version,
+        "revision": summary.revision,
+        "users": summary.users,
+        "users_active_days": summary.users_active,
+        "next_due_ms": summary.next_due_ms,
+        "episodes_open": [
+            {"rule": rule, "stage": stage, "hold": hold, "count": count}
+            for (rule, stage, hold), count in summary.episodes_open.items()
+        ],
+        "sends": [
+            {"state": state, "channel": channel, "count": count}
+            for (state, channel), count in summary.claims.items()
+        ],
+        "uncertain": [
+            {
+                "send_id": send.claim.send_id,
+                "user": send.claim.user_id,
+                "stage": send.claim.stage,
+                "at_ms": send.claim.claimed_ms,
+                "reason": send.claim.reason,
+            }
+            for send in summary.uncertain
+        ],
+        "positions": [
+            {
+                "stream": stream,
+                "shard": position.shard_id,
+                "sequence_number": position.sequence_number,
+                "ended": position.ended,
+            }
+            for stream, position in summary.positions
+        ],
+        "dead_letters": summary.dead_letters,
+        "last_dead_letters": [
+            {
+                "shard": letter.shard_id,
+                "sequence_number": letter.sequence_number,
+                "reason": letter.reason,
+                "detail": letter.detail,
+                "bytes": len(letter.data),
+            }
+            for letter in letters
+        ],
+    }
+    return json.dumps(document, indent=2)

@@ -1,0 +1,81 @@
+"""Sentences for reasons, and times and tables as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from worker.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Reason
+
+SENTENCES: Mapping[str, str] = {
+    Reason.NOT_YET_DUE: "not yet due",
+    Reason.NEVER_ACTIVE: "known from the address book only, never seen active",
+    Reason.NOT_MATCHED: "the rule's matchers do not fit this user",
+    Reason.MAX_INACTIVE: "silent for longer than max_inactive, left alone",
+    Reason.COOLDOWN: "the last episode ended less than cooldown ago",
+    Reason.ONCE_PER_SILENCE: "this silence had its episode; a new one needs an activity first",
+    Reason.IN_FLIGHT: "a call is under way",
+    Reason.INACTIVE: "inactive long enough, the ladder begins",
+    Reason.CLAIMED: "claimed and handed to the provider",
+    Reason.SENT: "the provider accepted it",
+    Reason.UNCERTAIN: "nobody knows whether the provider accepted it; not repeated",
+    Reason.WOULD_SEND: "would be sent now, but the rule is in mode: shadow",
+    Reason.QUIET_HOURS: "it is night where the user is",
+    Reason.CAP: "a cap of limits.user is reached",
+    Reason.MIN_GAP: "the last message is less than min_gap ago",
+    Reason.STALE_STREAM: "the stream is read too late to know who came back",
+    Reason.PROVIDER_THROTTLED: "the provider asks for patience",
+    Reason.TEMPORARY_FAILURE: "the provider had a passing fault",
+    Reason.CHANNEL_PAUSED: "the channel is paused: the provider refuses our set-up",
+    Reason.TEMPLATE_ERROR: "the message cannot be written, a value is missing",
+    Reason.NO_ADDRESS: "no address on this channel",
+    Reason.OPTED_OUT: "opted out of this channel",
+    Reason.INACTIVE_ADDRESS: "the address is inactive",
+    Reason.SUPPRESSED: "the address bounced, complained, unsubscribed or is dead",
+    Reason.PERMANENT_FAILURE: "the provider will never deliver it",
+    Reason.ATTEMPTS_EXHAUSTED: "the provider's passing fault did not pass",
+    Reason.ACTIVE_AGAIN: "the user is back",
+    Reason.LADDER_DONE: "every stage is done",
+    Reason.ALL_OPTED_OUT: "opted out of every channel of the ladder",
+    Reason.MATCH_LOST: "the rule's matchers no longer fit this user",
+    Reason.UNDELIVERABLE: "no stage could be delivered",
+    Reason.RULE_CHANGED: "the rule or the stage is no longer there",
+    Reason.MERGED: "the user turned out to be another one and lives on there",
+    "look_failed": "a bug: the look failed, see the log",
+    "stopped_mid_call": "the process was stopped during the call; its result is not known",
+}
+"""What stands behind a reason of the journal. Complete over `Reason`; a test holds it."""
+
+
+def moment(at_ms: int | None) -> str:
+    """`2026-11-08 20:30:00Z`; a dash for none."""
+    if at_ms is None:
+        return "-"
+    return datetime.fromtimestamp(at_ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def span(duration_ms: int) -> str:
+    """The two largest units of a duration: `8d 3h`, `12s`."""
+    parts = []
+    for unit_ms, letter in ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m"), (SECOND_MS, "s")):
+        count, duration_ms = divmod(duration_ms, unit_ms)
+        if count:
+            parts.append(f"{count}{letter}")
+    return " ".join(parts[:2]) or "0s"
+
+
+def relative(at_ms: int, now_ms: int) -> str:
+    """`8d 3h ago` or `in 2h`."""
+    return f"{span(now_ms - at_ms)} ago" if at_ms <= now_ms else f"in {span(at_ms - now_ms)}"
+
+
+def columns(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> str:
+    """Left-aligned columns; the last one is not padded."""
+    if not rows:
+        return ""
+    widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]))]
+    lines = (
+        indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,77 @@
+"""Source to state: one batch, one transaction, then the next.
+
+Reads batches in the order the source gives them, folds each into its effect, and commits effect and
+position together (P2). When the store cannot take a batch, it is tried again for as long as the
+process lives; reading stops by itself because the source's queue is full (P12).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from worker.errors import TryLater
+from worker.metrics import Metrics
+from worker.model import Batch, Effect, StreamIdentity
+from worker.ports import Clock, Source, Store
+from worker.recency import fold
+from worker.rules.ruleset import ActivityPolicy
+
+RETRY_SECONDS = 1.0
+"""Pause before a batch is offered again to a store that could not take it."""
+
+log = structlog.get_logger()
+
+
+class Ingest:
+    """The reading half of a worker."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        store: Store,
+        clock: Clock,
+        metrics: Metrics,
+        policy: Callable[[], ActivityPolicy],
+        changed: asyncio.Event,
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._policy = policy
+        self._changed = changed
+
+    async def run(self, stream: StreamIdentity) -> None:
+        """Reads until the source stops."""
+        positions = await self._store.positions(stream)
+        async for batch in self._source.batches(positions):
+            effect = fold(batch, self._policy())
+            await self._commit(batch, effect)
+            self._source.committed(batch)
+            self._metrics.heartbeat.labels("ingest").set(self._clock.now_ms() / 1_000)
+
+    async def _commit(self, batch: Batch, effect: Effect) -> None:
+        failed = False
+        now_ms = min(self._clock.now_ms(), batch.read_through_ms)
+        while True:
+            try:
+                with self._metrics.store_seconds.labels("apply").time():
+                    applied = await self._store.apply(effect, batch, now_ms=now_ms)
+            except TryLater as error:
+                self._metrics.store_errors.labels("apply").inc()
+                if not failed:
+                    log.error("state_not_writable", error=str(error), shard=batch.position.shard_id)
+                failed = True
+                await self._clock.sleep(RETRY_SECONDS)
+                continue
+            if failed:
+                log.warning("state_writable_again", shard=batch.position.shard_id)
+            size_bytes = sum(len(record.data) for record in batch.records)
+            self._metrics.applied(len(batch.records), size_bytes, effect, applied)
+            if effect.endpoints or effect.stops or applied.episodes_returned:
+                self._changed.set()
+            return

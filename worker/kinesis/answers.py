@@ -1,0 +1,83 @@
+"""What one GetRecords answer says: its new user records, and how far it reaches.
+
+Pure, apart from telling the observer of aggregates. Answers come from `wire.py`, and `reader.py`
+makes a batch of what is found here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from worker.kinesis import kpl
+from worker.kinesis.observer import SourceObserver
+from worker.kinesis.stream import RECORDS_MAX
+from worker.kinesis.wire import Answer, WireRecord
+from worker.model import Record
+
+
+def unseen(records: Sequence[WireRecord], after: str | None) -> Sequence[WireRecord]:
+    """Drops what a rewound iterator brings again: everything up to sequence number `after`.
+
+    Sequence numbers are compared as integers, for their lengths differ.
+    """
+    if not records or after is None or int(records[0].sequence_number) > int(after):
+        return records
+    return [record for record in records if int(record.sequence_number) > int(after)]
+
+
+def user_records(
+    records: Sequence[WireRecord], *, asked_at_ms: int, observer: SourceObserver
+) -> tuple[Record, ...]:
+    """The records as their producers wrote them, KPL aggregates taken apart.
+
+    A record without arrival time (the service may leave it out) is taken to arrive when asked for.
+    """
+    unpacked: list[Record] = []
+    for record in records:
+        inner = kpl.user_records(record.data)
+        if inner is None:
+            inner = ((record.partition_key, record.data),)
+        else:
+            observer.deaggregated(user_records=len(inner))
+        arrival_ms = _arrival_ms(record)
+        for key, data in inner:
+            unpacked.append(
+                Record(
+                    data=data,
+                    sequence_number=record.sequence_number,
+                    arrival_ms=asked_at_ms if arrival_ms is None else arrival_ms,
+                    partition_key=key,
+                )
+            )
+    return tuple(unpacked)
+
+
+def read_through_ms(
+    answer: Answer, *, asked_at_ms: int, closed: bool, before_ms: int | None
+) -> int | None:
+    """Stream time the shard is read through once the answer is durable; None: nobody can say.
+
+    `closed`: the shard gets no more records; `before_ms`: what it was read through until now.
+
+    MillisBehindLatest 0 means that the *shard* has nothing newer. Of a closed shard that says
+    nothing about the stream: newer records are in its children, perhaps days of them. So a closed
+    shard reaches as far as its last record. A full answer is not believed either, for kinesalite
+    says 0 to everything.
+    """
+    behind_ms = answer.millis_behind_latest
+    if behind_ms is not None and not closed and len(answer.records) < RECORDS_MAX:
+        return asked_at_ms - behind_ms
+    last_ms = _arrival_ms(answer.records[-1]) if answer.records else None
+    return max((at_ms for at_ms in (last_ms, before_ms) if at_ms is not None), default=None)
+
+
+def is_behind(answer: Answer) -> bool:
+    """False when the shard had nothing more to give when it answered."""
+    if answer.millis_behind_latest is None:
+        return bool(answer.records)
+    return answer.millis_behind_latest > 0 or len(answer.records) >= RECORDS_MAX
+
+
+def _arrival_ms(record: WireRecord) -> int | None:
+    seconds = record.approximate_arrival_timestamp
+    return None if seconds is None else round(seconds * 1_000)

@@ -1,0 +1,47 @@
+"""The aiobotocore client for Kinesis, configured for a reader that does its own retries.
+
+Endpoint, region and credentials are found as botocore finds them (`AWS_ENDPOINT_URL_KINESIS`,
+`AWS_REGION`, task roles, ...). No call is made here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.exceptions import NoRegionError
+
+from worker.errors import SettingsError
+
+CONNECTIONS_MAX = 1_000
+"""Open connections. aiobotocore's default of 10 would let shards wait for each other."""
+CONNECT_TIMEOUT_SECONDS = 5
+READ_TIMEOUT_SECONDS = 30
+"""Silence on a connection after which a call is given up; the KCL uses the same."""
+
+
+@asynccontextmanager
+async def kinesis_client() -> AsyncIterator[Any]:
+    """An aiobotocore Kinesis client, closed at the end. Raises SettingsError without a region."""
+    config = AioConfig(
+        # The SDK's retries spend the shard's five reads a second and know nothing of KMS throttles.
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=CONNECTIONS_MAX,
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        read_timeout=READ_TIMEOUT_SECONDS,
+    )
+    try:
+        context = get_session().create_client("kinesis", config=config)
+        client = await context.__aenter__()
+    except NoRegionError as error:
+        raise SettingsError(
+            "No AWS region is set, so the Kinesis stream cannot be found. "
+            "Set AWS_REGION to the region of the stream, for example eu-west-1."
+        ) from error
+    try:
+        yield client
+    finally:
+        await context.__aexit__(None, None, None)

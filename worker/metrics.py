@@ -1,0 +1,210 @@
+"""Every metric in one place. Counted per batch, sweep or call, never per event.
+
+Labels come from enums and are all created at start, so that rates begin at zero; the shard label
+is bounded by the stream. No label ever holds anything about a user (P11).
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import generate_latest
+
+from worker import __version__
+from worker.model import (
+    Action,
+    Applied,
+    Channel,
+    ClaimState,
+    DeadReason,
+    Decision,
+    Effect,
+    EpisodeOutcome,
+    Reason,
+    Settlement,
+    ShardStatus,
+)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+SHARDS_LABELLED_MAX = 1_000
+"""Shards with a lag series of their own; the rest are only in the maximum."""
+
+SECONDS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0)
+
+
+class Metrics:
+    """The metrics of one worker, on a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self.registry = registry
+        self._labelled_shards: set[str] = set()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"comeback_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"comeback_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, *labels: str) -> Histogram:
+            return Histogram(f"comeback_{name}", text, labels, buckets=SECONDS, registry=registry)
+
+        gauge("build_info", "1, labelled with the version.", "version").labels(__version__).set(1)
+        self.ready = gauge("ready", "1 while this process reads and sends.")
+        self.rules_info = gauge("rules_info", "1, labelled with the rule set.", "revision")
+        self.heartbeat = gauge(
+            "loop_heartbeat_timestamp_seconds", "When each loop last came round.", "loop"
+        )
+        # reading
+        self.records = counter("records_total", "Records made durable, KPL aggregates taken apart.")
+        self.record_bytes = counter("record_bytes_total", "Bytes of those records.")
+        self.signals = counter("signals_total", "What the records said.", "kind")
+        self.dead_letters = counter("dead_letters_total", "Records nobody could read.", "reason")
+        self.unknown_activities = counter(
+            "unknown_activities_total", "Activities of somebody the address book does not know."
+        )
+        self.shard_lag = gauge("shard_lag_seconds", "Stream time not yet read.", "shard")
+        self.shards = gauge("shards", "Shards by state.", "state")
+        self.watermark_age = gauge(
+            "watermark_age_seconds", "Wall clock less the time up to which every shard is read."
+        )
+        self.reads = histogram("source_read_seconds", "GetRecords calls that were answered.")
+        self.read_failures = counter(
+            "source_failures_total", "Calls to Kinesis that failed.", "operation", "code"
+        )
+        self.iterators_rebuilt = counter(
+            "source_iterators_rebuilt_total", "Iterators given up.", "expired"
+        )
+        self.losses = counter(
+            "source_possible_losses_total", "Times records were trimmed before they were read."
+        )
+        self.loss_seconds = counter(
+            "source_possible_loss_seconds_total", "Stream time so lost, where it is known."
+        )
+        self.aggregates = counter("source_kpl_aggregates_total", "KPL aggregates taken apart.")
+        self.fast_decode = gauge("source_fast_decode", "1 when the fast GetRecords decoder is on.")
+        # deciding
+        self.decisions = counter("decisions_total", "Decisions by their one reason.", "reason")
+        self.episodes = counter("episodes_closed_total", "Episodes by outcome.", "outcome")
+        self.users_active = counter("users_active_total", "Users whose recency moved.")
+        self.oldest_due = gauge("oldest_due_seconds", "How long the oldest due user has waited.")
+        # sending
+        self.sends = counter("sends_total", "Answers by channel and state.", "channel", "state")
+        self.claims_in_flight = gauge("claims_in_flight", "Claims whose call is under way.")
+        self.call_seconds = histogram("call_seconds", "Provider calls.", "channel")
+        self.channel_paused = gauge("channel_paused", "1 while a channel is paused.", "channel")
+        # state
+        self.store_seconds = histogram("store_seconds", "Transactions.", "verb")
+        self.incidents = counter(
+            "state_incidents_total", "What the state met besides its work.", "incident"
+        )
+        self._incidents_told: dict[str, int] = {}
+        self.store_errors = counter("store_errors_total", "Transactions that failed.", "verb")
+        self._create_labels()
+
+    def _create_labels(self) -> None:
+        for kind in ("activity", "address", "stop", "receipt"):
+            self.signals.labels(kind)
+        for dead in DeadReason:
+            self.dead_letters.labels(dead)
+        for reason in Reason:
+            self.decisions.labels(reason)
+        for outcome in EpisodeOutcome:
+            self.episodes.labels(outcome)
+        for channel in Channel:
+            self.channel_paused.labels(channel).set(0)
+            self.call_seconds.labels(channel)
+            for state in ClaimState:
+                self.sends.labels(channel, state)
+        for verb in ("apply", "sweep", "settle"):
+            self.store_seconds.labels(verb)
+            self.store_errors.labels(verb)
+
+    def applied(self, records: int, size_bytes: int, effect: Effect, applied: Applied) -> None:
+        """One batch became durable."""
+        self.records.inc(records)
+        self.record_bytes.inc(size_bytes)
+        self.signals.labels("activity").inc(len(effect.activities))
+        self.signals.labels("address").inc(len(effect.endpoints))
+        self.signals.labels("stop").inc(len(effect.stops))
+        self.signals.labels("receipt").inc(len(effect.receipts))
+        for reason, count in Tally(letter.reason for letter in effect.dead_letters).items():
+            self.dead_letters.labels(reason).inc(count)
+        self.users_active.inc(applied.users_active)
+        self.unknown_activities.inc(applied.activities_unknown)
+        self.episodes.labels(EpisodeOutcome.RETURNED).inc(applied.episodes_returned)
+        self.decisions.labels(Reason.ACTIVE_AGAIN).inc(applied.episodes_returned)
+
+    def decided(self, decisions: Iterable[Decision]) -> None:
+        """One sweep became durable."""
+        decisions = list(decisions)
+        for reason, count in Tally(decision.reason for decision in decisions).items():
+            self.decisions.labels(reason).inc(count)
+        closed = (d.outcome for d in decisions if d.action is Action.CLOSE and d.outcome)
+        for outcome, count in Tally(closed).items():
+            self.episodes.labels(outcome).inc(count)
+
+    def settled(self, channel: Channel, settlements: Sequence[Settlement]) -> None:
+        """One call's answers became durable."""
+        for state, count in Tally(settlement.state for settlement in settlements).items():
+            self.sends.labels(channel, state).inc(count)
+
+    def observe_shards(self, shards: Sequence[ShardStatus]) -> None:
+        """Lag per shard; series of shards that are gone are removed."""
+        labelled = {
+            shard.shard_id: shard.lag_ms
+            for shard in shards[:SHARDS_LABELLED_MAX]
+            if shard.lag_ms is not None
+        }
+        for shard_id in self._labelled_shards - labelled.keys():
+            self.shard_lag.remove(shard_id)
+        for shard_id, lag_ms in labelled.items():
+            self.shard_lag.labels(shard_id).set(lag_ms / 1_000)
+        self._labelled_shards = set(labelled)
+        self.shards.clear()
+        for state, count in Tally(shard.state for shard in shards).items():
+            self.shards.labels(state).set(count)
+
+    def observe_incidents(self, incidents: Mapping[str, int]) -> None:
+        """What the store met besides its work; `incidents` are totals since the start."""
+        for incident, total in incidents.items():
+            self.incidents.labels(incident).inc(total - self._incidents_told.get(incident, 0))
+            self._incidents_told[incident] = total
+
+    def source_observer(self) -> SourceMetrics:
+        """What the source tells while it reads, as metrics."""
+        return SourceMetrics(self)
+
+    def exposition(self) -> bytes:
+        """The Prometheus text format."""
+        return generate_latest(self.registry)
+
+
+class SourceMetrics:
+    """A SourceObserver (kinesis/observer.py) that counts. Records and bytes are counted where they
+    become durable, not here."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def answered(self, *, records: int, size_bytes: int, seconds: float) -> None:  # noqa: ARG002
+        self._metrics.reads.observe(seconds)
+
+    def failed(self, *, operation: str, code: str) -> None:
+        self._metrics.read_failures.labels(operation, code).inc()
+
+    def iterator_rebuilt(self, *, expired: bool) -> None:
+        self._metrics.iterators_rebuilt.labels(str(expired).lower()).inc()
+
+    def possibly_lost(self, *, gap_ms: int | None) -> None:
+        self._metrics.losses.inc()
+        self._metrics.loss_seconds.inc((gap_ms or 0) / 1_000)
+
+    def deaggregated(self, *, user_records: int) -> None:  # noqa: ARG002
+        self._metrics.aggregates.inc()
+
+    def fast_decode(self, *, on: bool) -> None:
+        self._metrics.fast_decode.set(on)

@@ -1,0 +1,82 @@
+"""Which deliveries share a provider call. Bookkeeping of one sweep; no I/O.
+
+A claim is written only for a call that starts at once, so that a kill leaves no more claims in
+doubt than there were calls under way. Therefore a sweep asks, look by look, whether what the look
+wants to send still fits the calls that are free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from worker.model import Channel, Delivery
+from worker.ports import Sender
+
+
+@dataclass(slots=True)
+class Call:
+    """One provider call to be made: one channel, one kind, distinct addresses."""
+
+    sender: Sender
+    channel: Channel
+    kind: Hashable
+    deliveries: dict[str, Delivery] = field(default_factory=dict)
+    """By address, for addresses are the keys of a call."""
+
+    def takes(self, delivery: Delivery) -> bool:
+        """Is there room, and is the address not in the call yet?"""
+        return (
+            len(self.deliveries) < self.sender.batch_max and delivery.address not in self.deliveries
+        )
+
+
+class Packing:
+    """Fills at most `calls_max` calls. `idle`: no other call is under way."""
+
+    def __init__(self, senders: Mapping[Channel, Sender], *, calls_max: int, idle: bool) -> None:
+        self._senders = senders
+        self._calls_max = calls_max
+        self._idle = idle
+        self._calls: list[Call] = []
+        self._open: dict[tuple[Channel, Hashable], list[Call]] = {}
+
+    @property
+    def calls(self) -> Sequence[Call]:
+        """What to send, each with at least one delivery."""
+        return self._calls
+
+    def admits(self, deliveries: Sequence[Delivery]) -> bool:
+        """Places the deliveries of one user, or none of them.
+
+        A user who needs more calls than there are is admitted when nothing else is under way:
+        waiting would never make room.
+        """
+        placed: list[tuple[Call, Delivery]] = []
+        fresh: list[Call] = []
+        for delivery in deliveries:
+            call = self._call_for(delivery, fresh)
+            call.deliveries[delivery.address] = delivery
+            placed.append((call, delivery))
+        first_of_all = self._idle and not self._calls
+        if len(self._calls) + len(fresh) > self._calls_max and not first_of_all:
+            for call, delivery in placed:
+                del call.deliveries[delivery.address]
+            return False
+        for call in fresh:
+            self._calls.append(call)
+            self._open.setdefault((call.channel, call.kind), []).append(call)
+        return True
+
+    def _call_for(self, delivery: Delivery, fresh: list[Call]) -> Call:
+        channel = delivery.claim.channel
+        sender = self._senders[channel]
+        kind = sender.call_kind(delivery)
+        alike = [call for call in fresh if (call.channel, call.kind) == (channel, kind)]
+        known = self._open.get((channel, kind), [])
+        for call in known + alike:
+            if call.takes(delivery):
+                return call
+        call = Call(sender=sender, channel=channel, kind=kind)
+        fresh.append(call)
+        return call

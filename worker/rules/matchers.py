@@ -1,0 +1,69 @@
+"""Matchers in Alertmanager's syntax: `plan="premium"`, `country!="DE"`, `app=~"shop.*"`, `x!~"y"`.
+
+Source of the form: Alertmanager, "Configuration", `<matcher>`. A name outside letters, digits,
+`_`, `.` and `-` is put in double quotes; the value may go without quotes when it has no blanks.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+from worker.rules.problems import Refused, quoted
+from worker.rules.ruleset import Matcher
+
+PATTERN_CHARS_MAX = 1_000
+
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+_MATCHER = re.compile(
+    rf"""\s* (?: ([^\W\d][\w.\-]*) | (?!""){_QUOTED} )  # name
+         \s* (=~|!~|!=|=)                               # operator
+         \s* (?: {_QUOTED} | ([^\s"'{{}},=~!]+) )  # value
+         \s*""",
+    re.VERBOSE | re.DOTALL,
+)
+_EXAMPLE = (
+    "write a name, one of = != =~ !~, and a value in double quotes, such as 'plan=\"premium\"'"
+)
+
+
+def parse_matcher(text: str) -> Matcher:
+    """One matcher. Raises Refused on another form or a bad regular expression."""
+    found = _MATCHER.fullmatch(text)
+    if found is None:
+        hint = _hint(text)
+        raise Refused(f"{quoted(text)} is not a matcher; {hint}{_EXAMPLE}")
+    plain_name, quoted_name, operator, quoted_value, plain_value = found.groups()
+    name = plain_name or _unescaped(quoted_name)
+    value = plain_value if quoted_value is None else _unescaped(quoted_value)
+    pattern = _compiled(value) if operator.endswith("~") else None
+    return Matcher(name=name, operator=operator, value=value, pattern=pattern)
+
+
+def _hint(text: str) -> str:
+    if "==" in text:
+        return "equality is a single =; "
+    if any(word in text for word in (" and ", " or ", "&&", "||")):
+        return "one condition a line, all of the list must hold; "
+    if any(sign in text for sign in "<>"):
+        return "there is no < or >; "
+    return ""
+
+
+def _unescaped(text: str) -> str:
+    # As in Alertmanager, a backslash before anything else stays: a pattern needs no doubling.
+    return re.sub(r'\\([n"\\])', lambda found: "\n" if found[1] == "n" else found[1], text)
+
+
+def _compiled(value: str) -> re.Pattern[str]:
+    if len(value) > PATTERN_CHARS_MAX:
+        raise Refused(f"the regular expression is longer than {PATTERN_CHARS_MAX} characters")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return re.compile(value)
+    except (re.error, OverflowError, RecursionError, Warning) as error:
+        raise Refused(
+            f"{quoted(value)} is not a regular expression: {error}; put a backslash before signs "
+            "that are meant literally"
+        ) from error

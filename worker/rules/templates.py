@@ -1,0 +1,224 @@
+"""Message texts as Jinja2 templates: checked when rules are loaded, rendered per user. Pure.
+
+The language is Jinja2 cut down to what a message needs: values, filters, `if` and `for` (not a
+loop in a loop). No calls, no `set`, no multiplication: a template does a small, bounded amount of
+work whatever it says. Names are those of Pinpoint (`CONTEXT_SHAPE`), so `{{User.UserAttributes.x}}`
+works unchanged. A missing value without `default(...)` is an error, never a hole in a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template, TemplateError, nodes, pass_environment
+from jinja2.exceptions import TemplateSyntaxError, UndefinedError
+from jinja2.filters import FILTERS, do_truncate
+from jinja2.meta import find_undeclared_variables
+from jinja2.runtime import LoopContext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.tests import TESTS
+
+from worker.rules.facts import CONTEXT_SHAPE, Group, Values
+from worker.rules.problems import Finding, Refused, nearest, not_allowed, quoted
+from worker.rules.ruleset import TemplateProblem
+
+TEMPLATE_CHARS_MAX = 64 * 1024
+
+# fmt: off
+_FILTERS = (
+    "capitalize", "count", "d", "default", "e", "escape", "first", "float", "int", "join", "last",
+    "length", "lower", "replace", "round", "sort", "title", "trim", "truncate", "unique", "upper",
+    "urlencode",
+)
+_TESTS = (
+    "defined", "undefined", "in", "eq", "equalto", "==", "ne", "!=", "lt", "<", "le", "<=",
+    "gt", ">", "ge", ">=", "number", "string",
+)
+_NODES = (
+    nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.Getattr,
+    nodes.Getitem, nodes.Filter, nodes.Test, nodes.If, nodes.For, nodes.CondExpr, nodes.Compare,
+    nodes.Tuple, nodes.List, nodes.And, nodes.Or, nodes.Not, nodes.Concat, nodes.Add, nodes.Sub,
+    nodes.Neg,
+)
+_RENDERING_FAILED = (
+    TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError,
+    RecursionError,
+)
+# fmt: on
+_NODE_WORDS = {nodes.Call: "a call such as name()", nodes.Assign: "{% set %}", nodes.Mul: "*"}
+_COMPILING_FAILED = (RecursionError, SyntaxError, MemoryError, ValueError, OverflowError)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One compiled text."""
+
+    _template: Template
+
+    def render(self, context: Mapping[str, object]) -> str:
+        """The text for one user. Raises TemplateProblem, which names variables but no values."""
+        try:
+            return self._template.render(context)
+        except UndefinedError as error:
+            raise TemplateProblem(str(error)) from None
+        except _RENDERING_FAILED as error:
+            # The library's words may quote a value, so only the kind of the error is passed on.
+            raise TemplateProblem(
+                f"the template cannot be rendered for this user ({type(error).__name__}); an "
+                "attribute is text, turn it into a number with |int or |float before counting"
+            ) from None
+
+
+def compile_text(source: str) -> Text:
+    """Compiles plain text. Raises Refused with every finding and its line in `source`."""
+    return _compile(source, _TEXT)
+
+
+def compile_html(source: str) -> Text:
+    """Compiles HTML: values are escaped. Raises Refused as `compile_text` does."""
+    return _compile(source, _HTML)
+
+
+class _Missing(StrictUndefined):
+    """A value a user does not have; names itself by its path in the template."""
+
+    @property
+    def _undefined_message(self) -> str:
+        if self._undefined_hint:
+            return self._undefined_hint
+        name, of = self._undefined_name, self._undefined_obj
+        if isinstance(of, Group):
+            name = f"{of.path}.{name}"
+        elif isinstance(of, Values):
+            name = f"{of.path}[{name}]"
+        return (
+            f"{{{{{name}}}}} has no value for this user; "
+            f'write {{{{{name}|default("...")}}}} or match only users who have it'
+        )
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Looks names up in our values only, so that an attribute called `items` is just a name."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if isinstance(obj, LoopContext):
+            return super().getattr(obj, attribute)
+        return self.getitem(obj, attribute)
+
+    def getitem(self, obj: Any, argument: str | Any) -> Any:
+        value: object | None = None
+        if isinstance(obj, Group) and isinstance(argument, str):
+            value = obj.member(argument)
+        elif isinstance(obj, Values) and isinstance(argument, int) and argument < len(obj):
+            value = obj[argument]
+        return self.undefined(obj=obj, name=argument) if value is None else value
+
+
+@pass_environment
+def _truncate(environment: Environment, text: str, *args: Any, **options: Any) -> str:
+    # Jinja measures and cuts with len() and [:n], which on Values go by value, not by character.
+    return do_truncate(
+        environment, str(text) if isinstance(text, Values) else text, *args, **options
+    )
+
+
+def _environment(*, autoescape: bool) -> Environment:
+    # A line that holds nothing but a block leaves no empty line in the message.
+    environment = _Environment(
+        undefined=_Missing, autoescape=autoescape, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals.clear()
+    environment.filters = {name: FILTERS[name] for name in _FILTERS} | {"truncate": _truncate}
+    environment.tests = {name: TESTS[name] for name in _TESTS}
+    return environment
+
+
+_TEXT = _environment(autoescape=False)
+_HTML = _environment(autoescape=True)
+
+
+def _compile(source: str, environment: Environment) -> Text:
+    if len(source) > TEMPLATE_CHARS_MAX:
+        raise Refused(f"longer than {TEMPLATE_CHARS_MAX} characters; shorten it")
+    try:
+        tree = environment.parse(source)
+        findings = list(_findings(tree)) or list(_unknown_names(tree))
+        if findings:
+            raise Refused(*findings)
+        return Text(environment.from_string(tree))
+    except TemplateSyntaxError as error:
+        raise Refused(Finding(_syntax_message(error), error.lineno - 1)) from error
+    except _COMPILING_FAILED as error:
+        raise Refused("the template is nested too deep or too large; simplify it") from error
+
+
+def _syntax_message(error: TemplateSyntaxError) -> str:
+    told = f"the template has an error: {error.message or 'it cannot be read'}"
+    if "char '#'" in told:
+        return f"{told}; Pinpoint's {{{{#if x}}}} is written {{% if x %}} ... {{% endif %}} here"
+    return f"{told}; values are written {{{{User.UserAttributes.name}}}}, blocks {{% if ... %}}"
+
+
+def _findings(tree: nodes.Template) -> Iterator[Finding]:
+    for node in tree.find_all(nodes.Node):
+        message = _objection(node)
+        if message:
+            yield Finding(message, node.lineno - 1)
+    for loop in tree.find_all(nodes.For):
+        for inner in loop.find_all(nodes.For):
+            yield Finding("a loop within a loop is not allowed", inner.lineno - 1)
+
+
+def _objection(node: nodes.Node) -> str | None:
+    if isinstance(node, nodes.Helper | nodes.Keyword):
+        return None
+    if not isinstance(node, _NODES):
+        name = _NODE_WORDS.get(type(node), type(node).__name__.lower())
+        return f"{name} is not allowed in a message; use values, filters, if and for"
+    if isinstance(node, nodes.Filter) and node.name not in _FILTERS:
+        return not_allowed("unknown filter", node.name, _FILTERS)
+    if isinstance(node, nodes.Test) and node.name not in _TESTS:
+        return not_allowed("unknown test", node.name, _TESTS)
+    if isinstance(node, nodes.Getitem) and not isinstance(node.arg, nodes.Const):
+        return "only a number or a quoted name may stand in [ ]"
+    if isinstance(node, nodes.Getattr | nodes.Getitem):
+        return _unknown_member(node.node.name, node) if isinstance(node.node, nodes.Name) else None
+    for child in node.iter_child_nodes():
+        group = _group_named_by(child)
+        if group:
+            return f"{group} holds several values; name one of them"
+    return None
+
+
+def _group_named_by(node: nodes.Node) -> str | None:
+    if isinstance(node, nodes.Name) and node.name in CONTEXT_SHAPE:
+        return node.name
+    if isinstance(node, nodes.Getattr) and isinstance(node.node, nodes.Name):
+        path = f"{node.node.name}.{node.attr}"
+        return path if path == "User.UserAttributes" else None
+    return None
+
+
+def _unknown_member(group: str, node: nodes.Getattr | nodes.Getitem) -> str | None:
+    members = CONTEXT_SHAPE.get(group)
+    name = node.attr if isinstance(node, nodes.Getattr) else str(node.arg.as_const())
+    if members is None or name in members:
+        return None
+    return not_allowed(f"{group} has no value", name, sorted(members))
+
+
+def _unknown_names(tree: nodes.Template) -> Iterator[Finding]:
+    lines: dict[str, int] = {}
+    for node in tree.find_all(nodes.Name):
+        lines[node.name] = min(node.lineno, lines.get(node.name, node.lineno))
+    # Jinja itself defines `self` in every template.
+    unknown = (find_undeclared_variables(tree) | {"self"}) & lines.keys() - CONTEXT_SHAPE.keys()
+    for name in sorted(unknown):
+        guess = nearest(name, CONTEXT_SHAPE)
+        yield Finding(
+            f"unknown name {quoted(name)} in the template{guess or ';'} a value begins with "
+            f"{', '.join(CONTEXT_SHAPE)}, such as {{{{User.UserAttributes.{name}}}}}",
+            lines[name] - 1,
+        )

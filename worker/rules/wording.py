@@ -1,0 +1,138 @@
+"""Holds a document against a form, and says what is off in our words, at the place it stands.
+
+The form is pydantic's; its errors name a path of keys, which is walked through the document's
+nodes to a line and column.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar, get_args
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from worker.model import Channel
+from worker.rules.document import Node
+from worker.rules.forms import OUR_ERROR, Form
+from worker.rules.problems import Place, Problem, not_allowed, quoted
+
+_FormT = TypeVar("_FormT", bound=Form)
+_Loc = Sequence[int | str]
+
+_EXPECTED: Mapping[str, str] = {
+    "string_type": "expected text",
+    "list_type": "expected a list, one entry a line, each behind a dash",
+    "dict_type": "expected keys and values",
+    "model_type": "expected keys and values",
+    "model_attributes_type": "expected keys and values",
+    "too_short": "expected at least one entry",
+}
+
+
+def fit(form: type[_FormT], node: Node, file: str) -> tuple[_FormT | None, list[Problem]]:
+    """The filled-in form, or every problem that keeps the node from fitting it."""
+    try:
+        return form.model_validate(node.plain()), []
+    except ValidationError as errors:
+        return None, [
+            Problem(file, place.line, place.column, message)
+            for error in errors.errors(include_url=False)
+            for place, message in _told(form, node, error)
+        ]
+
+
+def _told(form: type[Form], root: Node, error: ErrorDetails) -> Iterator[tuple[Place, str]]:
+    loc, kind, context = error["loc"], error["type"], error.get("ctx", {})
+    last = str(loc[-1]) if loc else ""
+    named = loc[:-2] if last == "[key]" else loc
+    name = next((part for part in reversed(named) if isinstance(part, str)), "the file")
+    node = _node_at(root, loc)
+    if kind == "missing":
+        yield node.place, f'the key "{last}" is missing here; it has no default, so state it'
+    elif kind == "extra_forbidden":
+        message = not_allowed("unknown key", last, _keys_at(form, loc[:-1]))
+        yield _node_at(root, loc[:-1]).key_place(last), message
+    elif node.is_nothing:
+        # The reader has reported it already.
+        return
+    elif kind == OUR_ERROR:
+        begin = _node_at(root, loc[:-2]).key_place(str(loc[-2])) if last == "[key]" else node.place
+        for line, message in context["findings"]:
+            yield _place_in(node, begin, line), f"{name}: {message}"
+    elif kind.startswith("union_tag"):
+        channel = node.get("channel")
+        if channel is None:
+            yield node.place, f'the key "channel" is missing here; {_one_of(Channel)}'
+        else:
+            yield channel.place, _choice("channel", channel, list(Channel))
+    elif kind in ("enum", "literal_error"):
+        allowed = re.findall(r"'([^']*)'", str(context["expected"]))
+        yield node.place, _choice(name, node, allowed)
+    else:
+        expected = _EXPECTED.get(kind) or error["msg"][:1].lower() + error["msg"][1:]
+        yield node.place, f"{name}: {expected}, found {_found(node)}"
+
+
+def _node_at(root: Node, loc: _Loc) -> Node:
+    """The node a path leads to, or the last one on the way when a key is missing."""
+    node = root
+    for index, part in enumerate(loc):
+        if index >= 2 and loc[index - 2] == "stages" and isinstance(loc[index - 1], int):
+            continue  # pydantic names the channel it chose; the document has no such level
+        below = node.items[part] if isinstance(part, int) and node.items else node.get(str(part))
+        node = below or node
+    return node
+
+
+def _place_in(node: Node, begin: Place, line: int) -> Place:
+    """The place of a line of a text: exact within a `|` block, else where the text begins."""
+    return Place(begin.line + 1 + line, 1) if node.is_block else begin
+
+
+def _choice(name: str, node: Node, allowed: Sequence[str]) -> str:
+    if node.text is None:
+        return f"{name}: expected one of {', '.join(allowed)}, found {_found(node)}"
+    return not_allowed(f"{name}: unknown value", node.text, allowed)
+
+
+def _one_of(words: type[Channel]) -> str:
+    return f"state one of {', '.join(words)}"
+
+
+def _found(node: Node) -> str:
+    if node.items is not None:
+        return f"a list of {len(node.items)}"
+    if node.entries is not None:
+        return "keys and values"
+    return quoted(node.text or "")
+
+
+def _keys_at(form: type[Form], loc: _Loc) -> list[str]:
+    """The keys allowed where a path leads."""
+    forms = [form]
+    for part in loc:
+        fields = [field for form in forms for key, field in _fields(form) if key == part]
+        if fields:
+            forms = [form for field in fields for form in _forms_in(field.annotation)]
+        elif isinstance(part, str):
+            forms = [form for form in forms if part in _forms_channel(form)]
+    return list(dict.fromkeys(key for form in forms for key, _ in _fields(form)))
+
+
+def _fields(form: type[Form]) -> Iterator[tuple[str, Any]]:
+    for name, field in form.model_fields.items():
+        yield field.alias or name, field
+
+
+def _forms_channel(form: type[Form]) -> tuple[str, ...]:
+    field = form.model_fields.get("channel")
+    return get_args(field.annotation) if field else ()
+
+
+def _forms_in(annotation: Any) -> Iterator[type[Form]]:
+    if isinstance(annotation, type) and issubclass(annotation, Form):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _forms_in(argument)

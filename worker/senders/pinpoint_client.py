@@ -1,0 +1,86 @@
+"""The aiobotocore client for Pinpoint, set up for a sender that builds and reads bodies itself.
+
+Endpoint, credentials and region are found where every AWS SDK looks (`AWS_ENDPOINT_URL_PINPOINT`,
+task roles, `AWS_REGION`, ...). No call is made here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TypeAlias
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.exceptions import NoRegionError
+
+from worker.errors import SettingsError
+
+CONNECT_TIMEOUT_SECONDS = 3.0
+"""A connection that is not there by then was certainly not used."""
+
+IDLE_CONNECTION_SECONDS = 12
+"""AWS hangs up after 20: a request on a connection that is just dying is uncertain."""
+
+Client: TypeAlias = Any
+"""An aiobotocore client; the library ships no types."""
+
+NO_REQUEST: Mapping[str, object] = {"MessageConfiguration": {}}
+"""What the SDK is given to serialize; the body that goes out is ours."""
+
+
+@asynccontextmanager
+async def pinpoint_client(
+    *, calls_in_flight_max: int, call_timeout_seconds: float
+) -> AsyncIterator[Client]:
+    """A client without retries, closed at the end. Raises SettingsError without a region."""
+    config = AioConfig(
+        # SendMessages has no idempotency token: a call the SDK repeats may send twice.
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=calls_in_flight_max,
+        # Shorter than a call may take, for only a connection that failed by itself is certain.
+        connect_timeout=min(CONNECT_TIMEOUT_SECONDS, call_timeout_seconds / 2),
+        read_timeout=call_timeout_seconds,
+        connector_args={"keepalive_timeout": IDLE_CONNECTION_SECONDS},
+        parameter_validation=False,
+    )
+    # botocore itself knows AWS_DEFAULT_REGION only; ECS and Lambda set AWS_REGION.
+    region = os.environ.get("AWS_REGION") or None
+    async with AsyncExitStack() as stack:
+        try:
+            context = get_session().create_client("pinpoint", region_name=region, config=config)
+            client = await stack.enter_async_context(context)
+        except NoRegionError as error:
+            raise SettingsError(
+                "No AWS region is set, so Pinpoint cannot be found. "
+                "Set AWS_REGION to the region of the application, for example eu-west-1."
+            ) from error
+        yield client
+
+
+def carry_bodies(client: Client) -> None:
+    """Makes `client.send_messages(..., Body=bytes)` send those bytes and answer with `Body`.
+
+    The SDK checks, serializes and parses a call for 100 addresses in some 3 ms; around that, these
+    documented events let it do what it is here for: endpoints, credentials, signing, connections.
+    """
+
+    def take(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+        context["comeback_body"] = params.pop("Body")
+
+    def put(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+        params["body"] = context["comeback_body"]
+        params["headers"]["Content-Type"] = "application/json"
+
+    def keep(
+        response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object
+    ) -> None:
+        if response_dict["status_code"] < 300:
+            customized_response_dict["Body"] = response_dict["body"]
+            response_dict["body"] = b"{}"
+
+    events = client.meta.events
+    events.register("before-parameter-build.pinpoint.SendMessages", take)
+    events.register("before-call.pinpoint.SendMessages", put)
+    events.register("before-parse.pinpoint.SendMessages", keep)

@@ -1,0 +1,163 @@
+"""Builds the body of one Pinpoint `SendMessages` call from deliveries. Pure.
+
+Shapes are those of `MessageRequest` in botocore's model of service `pinpoint`; the sandbox's stub
+checks every request against it. Only `Addresses` are used: endpoints, segments and templates ended
+with Pinpoint on 2026-10-30.
+
+What may differ within one call:
+
+- push: the text, by `TitleOverride` and `BodyOverride` of each address. The model says these
+  replace the *default* message, so that is what is sent (`DefaultPushNotificationMessage`, which
+  every push channel uses and which has all fields a `Message` has); a text of its own in
+  `GCMMessage` or `APNSMessage` might win over them. When texts differ the default has no text, so
+  whatever the service makes of the overrides, nobody can be shown another user's words. Link and
+  data cannot be overridden and are shared.
+- SMS and e-mail: nothing. Neither subject nor HTML can be overridden, and an SMS is paced by its
+  origination number, far below what sharing calls could win. Only identical texts share a call.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import msgspec
+
+from worker.model import Channel, Delivery, Message
+
+RECIPIENTS_MAX = 100
+"""Addresses per call (API reference, "Messages")."""
+
+REQUEST_BYTES_MAX = 1024 * 1024
+"""A larger call is split before it is made. Pinpoint allows 7 MB; signing and writing even one
+would stop the event loop for too long."""
+
+SEND_ID_KEY = "send_id"
+"""Name of our send id in the `Context` of an address; receipts bring it back."""
+
+Json: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who our messages come from. Empty: what the Pinpoint application is set up with."""
+
+    email_from: str = ""
+    sms_origination_number: str = ""
+    sms_sender_id: str = ""
+    sms_message_type: str = "PROMOTIONAL"
+
+
+def call_kind(delivery: Delivery) -> Hashable:
+    """Equal for two deliveries that one call can carry, if their addresses differ."""
+    channel, message = delivery.claim.channel, delivery.message
+    match channel:
+        case Channel.PUSH:
+            return channel, message.url, tuple(sorted(message.data.items()))
+        case Channel.EMAIL:
+            return channel, message.title, message.body, message.html
+        case Channel.SMS:
+            return channel, message.body
+
+
+def message_request(deliveries: Sequence[Delivery], origin: Origin) -> bytes:
+    """The request body, JSON in UTF-8, for deliveries of one kind.
+
+    Raises UnicodeEncodeError when a text or address holds half a surrogate pair, which JSON events
+    can smuggle in and UTF-8 cannot carry.
+    """
+    first = deliveries[0]
+    assert all(call_kind(delivery) == call_kind(first) for delivery in deliveries), (
+        "one call, one kind"
+    )
+    texts = {(delivery.message.title, delivery.message.body) for delivery in deliveries}
+    shared = len(texts) == 1
+    body = {
+        "MessageConfiguration": _configuration(first, origin, with_text=shared),
+        "Addresses": {
+            delivery.address: _address(delivery, with_text=not shared) for delivery in deliveries
+        },
+    }
+    return msgspec.json.encode(body)
+
+
+def _address(delivery: Delivery, *, with_text: bool) -> Json:
+    address: Json = {
+        "ChannelType": delivery.channel_type,
+        "Context": {SEND_ID_KEY: delivery.claim.send_id},
+    }
+    if with_text:
+        assert delivery.claim.channel is Channel.PUSH, "only a push can override its text"
+        address["BodyOverride"] = literal(delivery.message.body)
+        if delivery.message.title is not None:
+            address["TitleOverride"] = literal(delivery.message.title)
+    return address
+
+
+def _configuration(delivery: Delivery, origin: Origin, *, with_text: bool) -> Json:
+    message = delivery.message
+    match delivery.claim.channel:
+        case Channel.PUSH:
+            return {"DefaultPushNotificationMessage": _push(message, with_text=with_text)}
+        case Channel.EMAIL:
+            return {"EmailMessage": _email(message, origin)}
+        case Channel.SMS:
+            return {"SMSMessage": _sms(message, origin)}
+
+
+def _push(message: Message, *, with_text: bool) -> Json:
+    push = _link(message.url)
+    if message.data:
+        push["Data"] = {key: literal(value) for key, value in message.data.items()}
+    if with_text:
+        push["Body"] = literal(message.body)
+        if message.title is not None:
+            push["Title"] = literal(message.title)
+    return push
+
+
+def _link(url: str | None) -> Json:
+    if not url:
+        return {"Action": "OPEN_APP"}
+    action = "URL" if urlsplit(url).scheme.lower() in ("http", "https") else "DEEP_LINK"
+    return {"Action": action, "Url": _guard(url, "%7B")}
+
+
+def _email(message: Message, origin: Origin) -> Json:
+    parts = {"Subject": literal(message.title or ""), "TextPart": literal(message.body)}
+    if message.html:
+        parts["HtmlPart"] = _guard(message.html, "&#123;")
+    simple = {name: {"Charset": "UTF-8", "Data": text} for name, text in parts.items() if text}
+    email: Json = {"SimpleEmail": simple}
+    if origin.email_from:
+        email["FromAddress"] = origin.email_from
+    return email
+
+
+def _sms(message: Message, origin: Origin) -> Json:
+    sms: Json = {"Body": literal(message.body), "MessageType": origin.sms_message_type}
+    named: Mapping[str, str] = {
+        "OriginationNumber": origin.sms_origination_number,
+        "SenderId": origin.sms_sender_id,
+    }
+    return sms | {name: value for name, value in named.items() if value}
+
+
+_BRACE_BEFORE_BRACE = re.compile(r"\{(?=\{)")
+
+
+def literal(text: str) -> str:
+    """The text with `{{` made `{ {`, which Pinpoint does not take for a variable of its own.
+
+    Texts come rendered, so what still looks like a variable was put there by a value: Pinpoint
+    would fill it in, or find no value for it and send nothing. A space stays within the GSM
+    alphabet, so the guard never makes an SMS longer than by itself.
+    """
+    return _guard(text, "{ ")
+
+
+def _guard(text: str, brace: str) -> str:
+    return _BRACE_BEFORE_BRACE.sub(brace, text) if "{{" in text else text

@@ -1,0 +1,156 @@
+"""Settings from environment variables: what the container is, never what it should send (rules do).
+
+Each field of `Settings` is one variable, `COMEBACK_` + its name in capitals. AWS variables are
+botocore's own (`AWS_REGION`, `AWS_ENDPOINT_URL_KINESIS`, ...). A `COMEBACK_` variable nobody knows
+is refused: a misspelt limit must not be a silent default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from worker.errors import SettingsError
+from worker.rules.durations import parse_duration
+from worker.rules.problems import Refused
+
+PREFIX = "COMEBACK_"
+
+
+def _duration(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_duration(value)
+    except Refused as refused:
+        raise ValueError(str(refused)) from refused
+
+
+def _address(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]*):\d{1,5}", value):
+        raise ValueError("it must look like 0.0.0.0:9464 or 127.0.0.1:9464")
+    return value
+
+
+Milliseconds = Annotated[int, BeforeValidator(_duration)]
+"""A duration such as `5s`, `2h30m`, `7d`; milliseconds inside."""
+BindAddress = Annotated[str, BeforeValidator(_address)]
+
+
+class Settings(BaseModel):
+    """Everything `comeback run` can be told by its environment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stream: str = Field(default="", description="Kinesis stream to read: its name or its ARN.")
+    state: Path = Field(
+        default=Path("comeback.db"), description="The state file (SQLite); one per deployment."
+    )
+    rules: Path = Field(default=Path("rules"), description="Folder with the rule files.")
+    start_position: str = Field(
+        default="LATEST",
+        description="Where the very first start begins: LATEST, TRIM_HORIZON, or an instant such"
+        " as 2026-11-01T00:00:00Z. Afterwards the state knows.",
+    )
+    pinpoint_application_id: str = Field(
+        default="", description="Pinpoint / End User Messaging application to send with."
+    )
+    email_from: str = Field(default="", description="From address of the e-mail stage.")
+    sms_origination_number: str = Field(default="", description="Number SMS come from.")
+    sms_sender_id: str = Field(default="", description="Sender id of SMS, where countries know it.")
+    sms_message_type: Literal["PROMOTIONAL", "TRANSACTIONAL"] = Field(
+        default="PROMOTIONAL", description="What SMS are declared as."
+    )
+    http: BindAddress = Field(
+        default="0.0.0.0:9464",
+        description="Address of /metrics, /-/healthy and /-/ready.",
+    )
+    poll_interval: Milliseconds = Field(
+        default=1_000,
+        ge=200,
+        le=60_000,
+        description="Pause between reads of a shard that is caught up.",
+    )
+    sweep_interval: Milliseconds = Field(
+        default=1_000, ge=20, le=60_000, description="How often due users are looked for."
+    )
+    max_staleness: Milliseconds = Field(
+        default=300_000,
+        ge=1_000,
+        description="While any shard lags more than this, nothing is sent.",
+    )
+    calls_in_flight_max: int = Field(
+        default=8, ge=1, le=256, description="Provider calls under way at once."
+    )
+    call_timeout: Milliseconds = Field(
+        default=10_000, ge=100, le=120_000, description="How long a provider may take to answer."
+    )
+    drain_seconds: float = Field(
+        default=25.0,
+        ge=0,
+        le=115,
+        description="How long SIGTERM waits for calls; the orchestrator must wait longer.",
+    )
+    standby: bool = Field(
+        default=True,
+        description="true: wait while another process holds the state; false: exit 75 at once.",
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="auto: console on a terminal, JSON otherwise."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The quietest level that is shown."
+    )
+
+    def require(self, *names: str) -> None:
+        """Raises SettingsError naming every variable of `names` that is empty."""
+        missing = [name for name in names if not getattr(self, name)]
+        if missing:
+            lines = [f"{PREFIX}{n.upper()} is not set: {_described(n)}" for n in missing]
+            raise SettingsError("\n".join(lines))
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Settings from the environment. Raises SettingsError with every problem, one a line."""
+    known = Settings.model_fields
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for variable in sorted(environment):
+        if not variable.startswith(PREFIX):
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name in known:
+            values[name] = environment[variable]
+        else:
+            problems.append(_unknown(variable, known))
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        problems += [_explained(detail, environment) for detail in error.errors()]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
+def _unknown(variable: str, known: Mapping[str, object]) -> str:
+    names = [PREFIX + name.upper() for name in known]
+    near = difflib.get_close_matches(variable, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else "`comeback run --help` lists all of them"
+    return f"{variable} is not a setting of comeback; {hint}"
+
+
+def _explained(detail: Any, environment: Mapping[str, str]) -> str:
+    name = str(detail["loc"][0])
+    variable = PREFIX + name.upper()
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    found = f'{variable}="{environment.get(variable, "")}"'
+    return f"{found} cannot be used: {message}. {_described(name)}"
+
+
+def _described(name: str) -> str:
+    return Settings.model_fields[name].description or ""

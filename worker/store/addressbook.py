@@ -1,0 +1,257 @@
+"""The address book in the store: endpoints folded fact by fact, stops, who owns what.
+
+Every fact of an endpoint is a last-writer-wins register: it keeps the time of the event that told
+it, so the result does not depend on the order in which late and repeated events arrive. Facts as
+old as the entry itself, the usual case, share its `at_ms`; only older ones have a stamp.
+
+An endpoint no event has named a user for belongs to an anonymous user of its own. Works inside the
+transaction of its caller.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import msgspec
+
+from worker.addresses import CHANNEL_TYPE_OF, normalise_address
+from worker.model import (
+    CHANNEL_OF_TYPE,
+    Attributes,
+    Channel,
+    Endpoint,
+    Stop,
+    StopReason,
+    address_hash_of,
+)
+from worker.store import statements
+from worker.store.connection import want
+
+FACTS = tuple(statements.ENDPOINT_FACTS.split(", "))
+USER_ID, CHANNEL_TYPE, ADDRESS, ACTIVE = (
+    FACTS.index(name) for name in ("user_id", "channel_type", "address", "active")
+)
+
+Value: TypeAlias = str | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the address book. `facts` are in the order of `FACTS`, as the columns hold them;
+    `stamps` has the time of every known fact that is older than `at_ms`."""
+
+    endpoint_id: str
+    at_ms: int
+    stamps: Mapping[str, int]
+    facts: tuple[Value, ...]
+
+    @property
+    def owner(self) -> str:
+        """The user this endpoint belongs to."""
+        user_id = self.facts[USER_ID]
+        return user_id if isinstance(user_id, str) else anonymous_user_of(self.endpoint_id)
+
+    @property
+    def address_hash(self) -> str | None:
+        address = self.facts[ADDRESS]
+        return address_hash_of(address) if isinstance(address, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a batch of endpoint signals changed."""
+
+    owners: set[str] = field(default_factory=set)
+    """Users about whom a fact changed, before and after a change of owner."""
+    named: dict[str, str] = field(default_factory=dict)
+    """Anonymous user to the real one, for endpoints that now have a user."""
+
+
+def anonymous_user_of(endpoint_id: str) -> str:
+    """The user an endpoint stands for until an event names one. The schema has the same rule."""
+    return f"anonymous:{endpoint_id}"
+
+
+def hash_of(channel: Channel, address: str) -> str:
+    """How an address that a stop or an activity names is found in the address book."""
+    return address_hash_of(normalise_address(CHANNEL_TYPE_OF.get(channel), address))
+
+
+def write_endpoints(connection: sqlite3.Connection, told: Sequence[Endpoint]) -> Changes:
+    """Folds endpoint signals into the address book."""
+    changes = Changes()
+    if not told:
+        return changes
+    want(connection, (endpoint.endpoint_id for endpoint in told))
+    entries = {
+        row[0]: Entry(row[0], row[1], _stamps(row[2]), row[3:])
+        for row in connection.execute(statements.ENTRIES_WANTED)
+    }
+    changed: dict[str, Entry] = {}
+    touched: list[tuple[int, str | None, str]] = []
+    for endpoint in told:
+        old = entries.get(endpoint.endpoint_id)
+        new = merged(old, endpoint)
+        if old is not None and old.facts == new.facts:
+            if old != new:
+                touched.append((new.at_ms, _stamps_text(new.stamps), new.endpoint_id))
+        else:
+            changed[new.endpoint_id] = new
+            changes.owners.update(entry.owner for entry in (old, new) if entry is not None)
+            if new.facts[USER_ID] is not None and (old is None or old.facts[USER_ID] is None):
+                changes.named[anonymous_user_of(new.endpoint_id)] = new.owner
+        entries[new.endpoint_id] = new
+    connection.executemany(statements.TOUCH_ENTRY, touched)
+    connection.executemany(statements.PUT_ENTRY, map(_row, changed.values()))
+    changes.owners.update(_displace(connection, changed.values()))
+    return changes
+
+
+def merged(old: Entry | None, new: Endpoint) -> Entry:
+    """The entry after a signal: per fact the newest that is known; of two told for the same instant
+    always the same one. A fact that is None was not told and changes nothing."""
+    said = _said(new)
+    if old is None:
+        return Entry(new.endpoint_id, new.at_ms, {}, said)
+    if new.at_ms > old.at_ms and said == old.facts and None not in said:
+        return Entry(new.endpoint_id, new.at_ms, {}, said)  # nothing new: nearly all signals
+    facts: list[Value] = []
+    stamps: dict[str, int] = {}
+    at_ms = max(old.at_ms, new.at_ms)
+    for name, before, after in zip(FACTS, old.facts, said, strict=True):
+        stamp = old.stamps.get(name, old.at_ms)
+        newer = before is None or (new.at_ms, str(after)) > (stamp, str(before))
+        if after is not None and newer:
+            stamp = new.at_ms
+        else:
+            after = before
+        if after is not None and stamp != at_ms:
+            stamps[name] = stamp
+        facts.append(after)
+    return Entry(new.endpoint_id, at_ms, stamps, tuple(facts))
+
+
+def write_stops(connection: sqlite3.Connection, stops: Sequence[Stop]) -> set[str]:
+    """Suppresses addresses, now and for endpoints that will hold them later; returns the users who
+    hold them now."""
+    if not stops:
+        return set()
+    rows = [(hash_of(s.channel, s.address), s.channel, s.reason, s.at_ms) for s in stops]
+    connection.executemany(statements.PUT_SUPPRESSION, rows)
+    want(connection, (row[0] for row in rows))
+    return {owner for _, owner in connection.execute(statements.OWNERS_BY_ADDRESS)}
+
+
+def suppress(
+    connection: sqlite3.Connection, rows: Iterable[tuple[str, Channel, StopReason, int]]
+) -> None:
+    """Suppresses addresses by their hash, as a claim knows them."""
+    connection.executemany(statements.PUT_SUPPRESSION, rows)
+
+
+def replace_token(
+    connection: sqlite3.Connection, *, user_id: str, address_hash: str, token: str, at_ms: int
+) -> None:
+    """Puts the token a push service answered in the place of the one that was used. An endpoint
+    that has another address by now, or another user, is left alone."""
+    want(connection, (user_id,))
+    for row in connection.execute(statements.ENDPOINTS_OF_OWNERS).fetchall():
+        endpoint = endpoint_of(row)
+        if endpoint.channel is Channel.PUSH and address_hash_of(endpoint.address or "") == (
+            address_hash
+        ):
+            changed = Endpoint(
+                endpoint_id=endpoint.endpoint_id,
+                at_ms=max(at_ms, endpoint.at_ms + 1),
+                address=token,
+            )
+            write_endpoints(connection, (changed,))
+
+
+def endpoint_of(row: Sequence[Any]) -> Endpoint:
+    """A row of ENDPOINTS_OF_OWNERS as the ladder sees it."""
+    facts = dict(zip(FACTS, row[3:-1], strict=True))
+    return Endpoint(
+        endpoint_id=row[1],
+        at_ms=row[2],
+        user_id=facts["user_id"],
+        channel_type=facts["channel_type"],
+        address=facts["address"],
+        active=_truth(facts["active"]),
+        opted_out=_truth(facts["opted_out"]),
+        timezone=facts["timezone"],
+        country=facts["country"],
+        locale=facts["locale"],
+        platform=facts["platform"],
+        attributes=_attributes(facts["attributes"]),
+        user_attributes=_attributes(facts["user_attributes"]),
+        suppressed=None if row[-1] is None else StopReason(row[-1]),
+    )
+
+
+def _displace(connection: sqlite3.Connection, changed: Iterable[Entry]) -> set[str]:
+    """A push token names one installation of one app. When another user's endpoint shows it later,
+    the device changed hands, and the older endpoint is dead. Pinpoint did this by itself (developer
+    guide, "audience-define-auto-inactive"), the services that remain do not. Returns who lost one.
+    """
+    tokens = [
+        entry.address_hash
+        for entry in changed
+        if CHANNEL_OF_TYPE.get(str(entry.facts[CHANNEL_TYPE])) is Channel.PUSH
+        and entry.address_hash is not None
+    ]
+    if not tokens:
+        return set()
+    want(connection, tokens)
+    return {owner for (owner,) in connection.execute(statements.DISPLACE)}
+
+
+def _said(endpoint: Endpoint) -> tuple[Value, ...]:
+    """The facts of a signal in the order of `FACTS`. A blank address is none."""
+    return (
+        endpoint.user_id,
+        endpoint.channel_type,
+        normalise_address(endpoint.channel_type, endpoint.address or "") or None,
+        _flag(endpoint.active),
+        _flag(endpoint.opted_out),
+        endpoint.timezone,
+        endpoint.country,
+        endpoint.locale,
+        endpoint.platform,
+        _attributes_text(endpoint.attributes),
+        _attributes_text(endpoint.user_attributes),
+    )
+
+
+def _row(entry: Entry) -> tuple[Value, ...]:
+    stamps = _stamps_text(entry.stamps)
+    return (entry.endpoint_id, entry.at_ms, stamps, *entry.facts, entry.address_hash)
+
+
+def _flag(value: bool | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _truth(value: int | None) -> bool | None:
+    return None if value is None else bool(value)
+
+
+def _attributes_text(attributes: Attributes | None) -> str | None:
+    if attributes is None:
+        return None
+    return msgspec.json.encode(dict(attributes), order="sorted").decode()
+
+
+def _attributes(text: str | None) -> Attributes | None:
+    return None if text is None else msgspec.json.decode(text, type=dict[str, tuple[str, ...]])
+
+
+def _stamps_text(stamps: Mapping[str, int]) -> str | None:
+    return msgspec.json.encode(stamps, order="sorted").decode() if stamps else None
+
+
+def _stamps(text: str | None) -> Mapping[str, int]:
+    return {} if text is None else msgspec.json.decode(text, type=dict[str, int])

@@ -1,0 +1,72 @@
+"""The journal: what happened to a user and why, written with the change it tells of (P10).
+
+Rows are plain text beside the enums of the model, because two things can happen to a user that are
+no decision of the ladder: a look that failed, and a call that nobody saw the end of.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from operator import attrgetter
+
+from worker.model import Action, Decision, EpisodeOutcome
+from worker.store import statements
+
+LOOK_FAILED = "look_failed"
+STOPPED_MID_CALL = "stopped_mid_call"
+
+_VALUES = attrgetter(*statements.JOURNAL_COLUMNS.split(", "))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """One line of a user's story. `reason` is a value of `Reason`, or one of the two above."""
+
+    at_ms: int
+    user_id: str
+    action: str
+    reason: str
+    rule: str | None = None
+    episode_id: str | None = None
+    stage: str | None = None
+    until_ms: int | None = None
+    outcome: str | None = None
+
+
+def entry_of(user_id: str, decision: Decision) -> JournalEntry:
+    """A decision of the ladder, as the journal keeps it."""
+    return JournalEntry(
+        at_ms=decision.at_ms,
+        user_id=user_id,
+        action=decision.action,
+        reason=decision.reason,
+        rule=decision.rule,
+        episode_id=decision.episode_id,
+        stage=decision.stage,
+        until_ms=decision.until_ms,
+        outcome=decision.outcome,
+    )
+
+
+def closing(
+    row: tuple[str, str, str, str | None], *, reason: str, outcome: EpisodeOutcome, at_ms: int
+) -> JournalEntry:
+    """An episode the store closed by itself; `row` is (user, rule, episode, stage)."""
+    user_id, rule, episode_id, stage = row
+    return JournalEntry(
+        at_ms=at_ms,
+        user_id=user_id,
+        action=Action.CLOSE,
+        reason=reason,
+        rule=rule,
+        episode_id=episode_id,
+        stage=stage,
+        outcome=outcome,
+    )
+
+
+def tell(connection: sqlite3.Connection, entries: Iterable[JournalEntry]) -> None:
+    """Writes entries in the caller's transaction."""
+    connection.executemany(statements.TELL, map(_VALUES, entries))

@@ -1,0 +1,228 @@
+"""Looks at due users and writes what the ladder answers; writes what became of the sends.
+
+Both run inside one transaction of the caller. In a sweep the users are read, decided on and their
+claims written in that same transaction, so an activity that is in the state cannot be overlooked
+between the look and the claim (P3). The assertions here are the last line of P1.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+import structlog
+
+from worker.model import (
+    HOUR_MS,
+    Action,
+    Channel,
+    Claim,
+    ClaimState,
+    Decision,
+    Delivery,
+    Episode,
+    Look,
+    Rejected,
+    Retry,
+    Sent,
+    Settlement,
+    StopReason,
+    Swept,
+    Uncertain,
+    UserView,
+)
+from worker.ports import Admits, Decide
+from worker.store import statements
+from worker.store.addressbook import replace_token, suppress
+from worker.store.connection import want
+from worker.store.intake import Incident
+from worker.store.journal import LOOK_FAILED, STOPPED_MID_CALL, JournalEntry, entry_of, tell
+from worker.store.views import read_views
+
+LOOK_FAILED_AGAIN_MS = HOUR_MS
+"""A user whose look failed, which is a bug, is looked at again after this long."""
+
+DETAIL_CHARACTERS_MAX = 500
+"""Of a provider's own words, kept with the claim."""
+
+_EPISODE_VALUES = attrgetter(*statements.EPISODE_COLUMNS.split(", "))
+_CLAIM_VALUES = attrgetter(*statements.CLAIM_COLUMNS.split(", "))
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Written:
+    """What the looks of one sweep are about to write."""
+
+    due: list[tuple[int | None, str]] = field(default_factory=list)
+    episodes: list[Episode] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    journal: list[JournalEntry] = field(default_factory=list)
+
+    def add(self, look: Look) -> None:
+        self.due.append((look.due_ms, look.user_id))
+        self.episodes += look.episodes
+        self.deliveries += look.deliveries
+        self.decisions += look.decisions
+        self.journal += (entry_of(look.user_id, d) for d in look.decisions if d.notable)
+
+    def add_failure(self, user_id: str, now_ms: int) -> None:
+        again_ms = now_ms + LOOK_FAILED_AGAIN_MS
+        self.due.append((again_ms, user_id))
+        self.journal.append(
+            JournalEntry(
+                at_ms=now_ms,
+                user_id=user_id,
+                action=Action.WAIT,
+                reason=LOOK_FAILED,
+                until_ms=again_ms,
+            )
+        )
+
+
+def sweep_due(
+    connection: sqlite3.Connection,
+    *,
+    now_ms: int,
+    decide: Decide,
+    admits: Admits,
+    users_max: int,
+    sends_for_ms: int,
+    count: Callable[[Incident, int], None],
+) -> Swept:
+    """Looks at the users due at `now_ms`, oldest first; see `ports.Store.sweep`.
+
+    A `decide` that raises harms only its user (P8): the failure is logged, counted and journalled.
+    """
+    user_ids = [row[0] for row in connection.execute(statements.DUE_USERS, (now_ms, users_max))]
+    views = read_views(connection, user_ids, sends_since_ms=now_ms - sends_for_ms)
+    written = _Written()
+    for user_id in user_ids:
+        look = _look(views[user_id], decide)
+        if look is None:
+            count(Incident.LOOK_FAILED, 1)
+            written.add_failure(user_id, now_ms)
+        elif look.deliveries and not admits(look.deliveries):
+            break
+        else:
+            written.add(look)
+    connection.executemany(statements.SET_DUE, written.due)
+    put_episodes(connection, written.episodes)
+    put_claims(connection, [delivery.claim for delivery in written.deliveries])
+    tell(connection, written.journal)
+    return Swept(
+        users=len(written.due),
+        deliveries=tuple(written.deliveries),
+        decisions=tuple(written.decisions),
+        more=bool(connection.execute(statements.ANYBODY_DUE, (now_ms,)).fetchone()[0]),
+    )
+
+
+def _look(view: UserView, decide: Decide) -> Look | None:
+    try:
+        look = decide(view)
+        assert look.user_id == view.user_id, "a look is about the user it was given"
+        assert all(d.claim.user_id == view.user_id for d in look.deliveries)
+    except Exception as error:  # noqa: BLE001  one user's bug must not stop the others (P8)
+        # The message of the error may quote what a user wrote; its place says enough.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        at = f"{place.filename}:{place.lineno}"
+        log.error("look_failed", user=view.user_id, error=type(error).__name__, at=at)
+        return None
+    return look
+
+
+def put_episodes(connection: sqlite3.Connection, episodes: Sequence[Episode]) -> None:
+    """Writes episodes as they now are. One that is closed is never opened or changed again."""
+    put = connection.executemany(statements.PUT_EPISODE, map(_EPISODE_VALUES, episodes)).rowcount
+    assert not episodes or put == len(episodes), "a closed episode was written again"
+
+
+def put_claims(connection: sqlite3.Connection, claims: Sequence[Claim]) -> None:
+    """Writes claims: new ones, or the next attempt of one that is in RETRY. Anything else would be
+    a second call for one send (P1)."""
+    assert all(claim.state is ClaimState.CLAIMED for claim in claims)
+    put = connection.executemany(statements.PUT_CLAIM, map(_CLAIM_VALUES, claims)).rowcount
+    assert not claims or put == len(claims), "a send was claimed twice"
+
+
+def settle_claims(
+    connection: sqlite3.Connection, settlements: Sequence[Settlement], *, now_ms: int
+) -> None:
+    """Writes outcomes; see `ports.Store.settle`. Every claim must be in CLAIMED."""
+    by_send_id = {settlement.outcome.send_id: settlement for settlement in settlements}
+    assert len(by_send_id) == len(settlements), "a send has one outcome"
+    want(connection, by_send_id)
+    users: set[str] = set()
+    stops: list[tuple[str, Channel, StopReason, int]] = []
+    tokens: list[tuple[str, str, str]] = []
+    rows = connection.execute(statements.CLAIMS_WANTED).fetchall()
+    for send_id, user_id, channel, address_hash, state in rows:
+        assert state == ClaimState.CLAIMED, f"send {send_id} is {state}, its outcome is known"
+        users.add(user_id)
+        match by_send_id[send_id].outcome:
+            case Rejected(stop=StopReason() as stop):
+                stops.append((address_hash, Channel(channel), stop, now_ms))
+            case Sent(updated_token=str(token)) if channel == Channel.PUSH:
+                tokens.append((user_id, address_hash, token))
+            case _:
+                pass
+    assert len(rows) == len(settlements), "only a claimed send has an outcome"
+    settled = connection.executemany(
+        statements.SETTLE, (_settled(settlement, now_ms) for settlement in settlements)
+    ).rowcount
+    assert not settlements or settled == len(settlements)
+    suppress(connection, stops)
+    for user_id, address_hash, token in tokens:
+        replace_token(
+            connection, user_id=user_id, address_hash=address_hash, token=token, at_ms=now_ms
+        )
+    _due_now(connection, users, now_ms)
+
+
+def _settled(settlement: Settlement, now_ms: int) -> dict[str, str | int | None]:
+    outcome = settlement.outcome
+    message_id = outcome.message_id if isinstance(outcome, Sent) else None
+    detail = outcome.detail if isinstance(outcome, Retry | Uncertain | Rejected) else None
+    return {
+        "send_id": outcome.send_id,
+        "state": settlement.state,
+        "reason": settlement.reason,
+        "retry_ms": settlement.retry_ms,
+        "detail": None if detail is None else detail[:DETAIL_CHARACTERS_MAX],
+        "message_id": message_id,
+        "now_ms": now_ms,
+    }
+
+
+def recover_claims(connection: sqlite3.Connection, *, now_ms: int) -> int:
+    """Claims nobody saw the end of become uncertain; returns how many. One that already has a
+    receipt was sent."""
+    rows = connection.execute(statements.RECOVER, {"now_ms": now_ms}).fetchall()
+    tell(
+        connection,
+        (
+            JournalEntry(
+                at_ms=now_ms,
+                user_id=user_id,
+                action=Action.SEND,
+                reason=STOPPED_MID_CALL,
+                rule=rule,
+                episode_id=episode_id,
+                stage=stage,
+            )
+            for user_id, rule, episode_id, stage, _ in rows
+        ),
+    )
+    _due_now(connection, {row[0] for row in rows}, now_ms)
+    return sum(row[4] == ClaimState.UNCERTAIN for row in rows)
+
+
+def _due_now(connection: sqlite3.Connection, user_ids: set[str], now_ms: int) -> None:
+    want(connection, user_ids)
+    connection.execute(statements.DUE_NOW, {"now_ms": now_ms})

@@ -1,0 +1,212 @@
+"""The Store port on one SQLite file: the embedded mode, and on ":memory:" the double for tests.
+
+One process, one connection, one writer: the file's lock is held from `open` to `close`. Each verb
+is one short transaction that runs inline and never awaits, so it is atomic for the event loop too.
+What a transaction does is in `intake` (a batch), `looks` (sweeps and outcomes) and `addressbook`;
+all SQL is in `statements`; durability and errors are in `connection`.
+
+Every verb may raise StateUnwritable, StateInUse or StateDamaged; then nothing of it was done, and
+it may be tried again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from worker.model import (
+    DAY_MS,
+    Applied,
+    Batch,
+    Effect,
+    Position,
+    Settlement,
+    StreamIdentity,
+    Swept,
+)
+from worker.ports import Admits, Clock, Decide
+from worker.store import statements
+from worker.store.connection import IN_MEMORY, Database, want
+from worker.store.intake import Incident, apply_effect, position_of
+from worker.store.lock import StateLock
+from worker.store.looks import recover_claims, settle_claims, sweep_due
+
+ADOPT_CHUNK_USERS = 5_000
+"""Users re-armed in one transaction when a rule set is adopted."""
+
+JOURNAL_KEPT_MS = 90 * DAY_MS
+EPISODES_KEPT_MS = 400 * DAY_MS
+"""Closed episodes and their claims, beside the latest of each user and rule, which stays. Caps that
+look further back keep them longer."""
+
+PRUNE_ROWS_MAX = 5_000
+"""Rows one `prune` examines in each table."""
+
+log = structlog.get_logger()
+
+
+def _tell_nobody(holder: str) -> None:
+    """The default for `on_wait`."""
+
+
+class SqliteStore:
+    """The durable state of one worker (ports.Store)."""
+
+    def __init__(self, database: Database, lock: StateLock | None, clock: Clock) -> None:
+        self._database = database
+        self._lock = lock
+        self._clock = clock
+        self._pruned_upto = 0
+        self.incidents: Counter[Incident] = Counter(dict.fromkeys(Incident, 0))
+        """How often what happened since the start; for the metrics."""
+        with database.transaction() as connection:
+            in_force = connection.execute(statements.RULE_SET_IN_FORCE).fetchone()
+        self._rearm_after_ms: int | None = in_force[1] if in_force else None
+        self._sends_for_ms: int = in_force[2] if in_force else 0
+
+    @classmethod
+    async def open(
+        cls,
+        path: str,
+        *,
+        wait: bool,
+        clock: Clock,
+        on_wait: Callable[[str], None] = _tell_nobody,
+    ) -> SqliteStore:
+        """Opens the state file, made or migrated as needed, and locks it for this process.
+
+        When another process has it: raises StateInUse, or with `wait` becomes its standby, calls
+        `on_wait(holder)` once and returns when the file is free. Raises StateDamaged, StateTooNew,
+        StateUnwritable. `path` ":memory:" is a state of its own that ends with the process.
+        """
+        lock = None
+        if path != IN_MEMORY:
+            lock = await StateLock.acquire(path, wait=wait, clock=clock, on_wait=on_wait)
+        try:
+            return cls(Database.open(path), lock, clock)
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+
+    async def positions(self, stream: StreamIdentity) -> Sequence[Position]:
+        """See ports.Store."""
+        with self._database.transaction() as connection:
+            born = connection.execute(statements.STREAM_BORN, (stream.name,)).fetchone()
+            if born != (stream.created_ms,):
+                connection.execute(statements.FORGET_POSITIONS, (stream.name,))
+                connection.execute(statements.PUT_STREAM, (stream.name, stream.created_ms))
+            rows = connection.execute(statements.POSITIONS, (stream.name,)).fetchall()
+        if born is not None and born != (stream.created_ms,):
+            self._count(Incident.STREAM_RECREATED, 1)
+            log.warning("stream_recreated", stream=stream.name, reading="from the start")
+        return tuple(map(position_of, rows))
+
+    async def apply(self, effect: Effect, batch: Batch, *, now_ms: int) -> Applied:
+        """See ports.Store."""
+        with self._database.transaction() as connection:
+            return apply_effect(
+                connection,
+                effect,
+                batch,
+                now_ms=now_ms,
+                rearm_after_ms=self._rearm_after_ms,
+                count=self._count,
+            )
+
+    async def adopt(self, revision: str, *, rearm_after_ms: int | None, sends_for_ms: int) -> None:
+        """See ports.Store. Due at once are the users some rule may now want something of: those
+        silent for `rearm_after_ms`, and those on a ladder. The others become due when their silence
+        is that long, so that the cost follows what can change and not the number of users.
+
+        Works in chunks between which others run. The revision is recorded last: a crash on the way
+        means that the next start begins again, which is harmless.
+        """
+        self._rearm_after_ms = rearm_after_ms
+        self._sends_for_ms = sends_for_ms
+        with self._database.transaction() as connection:
+            in_force = connection.execute(statements.RULE_SET_IN_FORCE).fetchone()
+        if in_force is not None and in_force[0] == revision:
+            return
+        moments = {"now_ms": self._clock.now_ms(), "rearm_after_ms": rearm_after_ms}
+        first: str | None = ""
+        while first is not None:
+            with self._database.transaction() as connection:
+                want(connection, ())
+                connection.execute(statements.WANT_CHUNK, (first, ADOPT_CHUNK_USERS))
+                connection.execute(statements.LOOK_AGAIN, moments)
+                following = connection.execute(
+                    statements.NEXT_CHUNK, (first, ADOPT_CHUNK_USERS)
+                ).fetchone()
+            first = following[0] if following else None
+            await self._clock.sleep(0)
+        with self._database.transaction() as connection:
+            adopted = (revision, rearm_after_ms, sends_for_ms, self._clock.now_ms())
+            connection.execute(statements.ADOPT, adopted)
+
+    async def sweep(self, *, now_ms: int, decide: Decide, admits: Admits, users_max: int) -> Swept:
+        """See ports.Store. Synced to disk before it returns (P1)."""
+        assert users_max > 0
+        due_ms = await self.next_due_ms()
+        if due_ms is None or due_ms > now_ms:
+            return Swept(users=0, deliveries=(), decisions=(), more=False)
+        with self._database.transaction(durable=True) as connection:
+            return sweep_due(
+                connection,
+                now_ms=now_ms,
+                decide=decide,
+                admits=admits,
+                users_max=users_max,
+                sends_for_ms=self._sends_for_ms,
+                count=self._count,
+            )
+
+    async def settle(self, settlements: Sequence[Settlement], *, now_ms: int) -> None:
+        """See ports.Store. Not synced: what a power cut takes away leaves a claim uncertain."""
+        with self._database.transaction() as connection:
+            settle_claims(connection, settlements, now_ms=now_ms)
+
+    async def recover(self, *, now_ms: int) -> int:
+        """See ports.Store."""
+        with self._database.transaction() as connection:
+            return recover_claims(connection, now_ms=now_ms)
+
+    async def next_due_ms(self) -> int | None:
+        """See ports.Store."""
+        with self._database.transaction() as connection:
+            due_ms: int | None = connection.execute(statements.NEXT_DUE).fetchone()[0]
+            return due_ms
+
+    async def prune(self, *, now_ms: int) -> int:
+        """See ports.Store. Goes through the episodes a piece per call and then from the start."""
+        kept_ms = max(EPISODES_KEPT_MS, self._sends_for_ms)
+        after = self._pruned_upto
+        with self._database.transaction() as connection:
+            removed = connection.execute(
+                statements.PRUNE_JOURNAL,
+                {"rows_max": PRUNE_ROWS_MAX, "before_ms": now_ms - JOURNAL_KEPT_MS},
+            ).rowcount
+            before = (now_ms - EPISODES_KEPT_MS,)
+            removed += connection.execute(statements.PRUNE_RULE_SETS, before).rowcount
+            upto = connection.execute(statements.EPISODES_UPTO, (after, PRUNE_ROWS_MAX)).fetchone()
+            if upto[0] is not None:
+                want(connection, ())
+                spent = {"after": after, "upto": upto[0], "before_ms": now_ms - kept_ms}
+                connection.execute(statements.WANT_SPENT_EPISODES, spent)
+                removed += connection.execute(statements.FORGET_CLAIMS_WANTED).rowcount
+                removed += connection.execute(statements.FORGET_EPISODES_WANTED).rowcount
+        self._pruned_upto = upto[0] or 0
+        return removed
+
+    async def close(self) -> None:
+        """See ports.Store. A second call does nothing."""
+        try:
+            self._database.close()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+    def _count(self, incident: Incident, times: int) -> None:
+        self.incidents[incident] += times

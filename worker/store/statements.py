@@ -1,0 +1,346 @@
+"""Every SQL statement of the store, named. The tables are described in migrations.py.
+
+Statements work on sets: the keys they are about are put into the temporary tables `wanted` and
+`seen` first, and drive the join from there (CROSS JOIN keeps SQLite from turning it around).
+A test holds every statement of the hot path to never scan a table that grows with the users.
+"""
+
+# ruff: noqa: S608  the parts of these statements are constants of this file, never input
+
+from __future__ import annotations
+
+COUNT_TABLES = "SELECT count(*) FROM sqlite_master WHERE type = 'table'"
+
+TEMPORARY_TABLES = (
+    "CREATE TEMP TABLE wanted (key TEXT PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TEMP TABLE seen (user_id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) WITHOUT ROWID",
+)
+WANT_NOTHING = "DELETE FROM temp.wanted"
+WANT = "INSERT OR IGNORE INTO temp.wanted (key) VALUES (?)"
+
+# --- streams and positions ---------------------------------------------------------------------
+
+STREAM_BORN = "SELECT created_ms FROM streams WHERE name = ?"
+FORGET_POSITIONS = "DELETE FROM positions WHERE stream = ?"
+PUT_STREAM = """
+INSERT INTO streams (name, created_ms) VALUES (?, ?)
+ON CONFLICT (name) DO UPDATE SET created_ms = excluded.created_ms
+"""
+POSITIONS = """
+SELECT shard_id, sequence_number, start_at_ms, ended FROM positions
+WHERE stream = ? ORDER BY shard_id
+"""
+POSITION = """
+SELECT shard_id, sequence_number, start_at_ms, ended FROM positions
+WHERE stream = ? AND shard_id = ?
+"""
+PUT_POSITION = """
+INSERT INTO positions (stream, shard_id, sequence_number, start_at_ms, ended)
+VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (stream, shard_id) DO UPDATE SET
+  sequence_number = excluded.sequence_number,
+  start_at_ms = excluded.start_at_ms,
+  ended = excluded.ended
+"""
+
+# --- address book ------------------------------------------------------------------------------
+
+ENDPOINT_FACTS = (
+    "user_id, channel_type, address, active, opted_out, timezone, country, locale, platform, "
+    "attributes, user_attributes"
+)
+ENTRIES_WANTED = f"""
+SELECT endpoint_id, at_ms, stamps, {ENDPOINT_FACTS}
+FROM temp.wanted CROSS JOIN endpoints ON endpoint_id = key
+"""
+PUT_ENTRY = f"""
+INSERT INTO endpoints (endpoint_id, at_ms, stamps, {ENDPOINT_FACTS}, address_hash)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (endpoint_id) DO UPDATE SET
+  at_ms = excluded.at_ms,
+  stamps = excluded.stamps,
+  user_id = excluded.user_id,
+  channel_type = excluded.channel_type,
+  address = excluded.address,
+  active = excluded.active,
+  opted_out = excluded.opted_out,
+  timezone = excluded.timezone,
+  country = excluded.country,
+  locale = excluded.locale,
+  platform = excluded.platform,
+  attributes = excluded.attributes,
+  user_attributes = excluded.user_attributes,
+  address_hash = excluded.address_hash
+"""
+TOUCH_ENTRY = "UPDATE endpoints SET at_ms = ?, stamps = ? WHERE endpoint_id = ?"
+DISPLACE = """
+UPDATE endpoints SET active = 0 WHERE endpoint_id IN (
+  SELECT older.endpoint_id
+  FROM temp.wanted
+  CROSS JOIN endpoints AS older ON older.address_hash = key
+  WHERE older.active IS NOT 0 AND EXISTS (
+    SELECT 1 FROM endpoints AS newer
+    WHERE newer.address_hash = older.address_hash AND newer.owner <> older.owner
+      AND newer.at_ms > older.at_ms AND newer.active IS NOT 0
+  )
+) RETURNING owner
+"""
+OWNERS_BY_ENDPOINT = """
+SELECT endpoint_id, owner FROM temp.wanted CROSS JOIN endpoints ON endpoint_id = key
+"""
+OWNERS_BY_ADDRESS = """
+SELECT address_hash, owner FROM temp.wanted CROSS JOIN endpoints ON address_hash = key
+"""
+PUT_SUPPRESSION = """
+INSERT INTO suppressions (address_hash, channel, reason, at_ms) VALUES (?, ?, ?, ?)
+ON CONFLICT (address_hash) DO UPDATE SET reason = excluded.reason, at_ms = excluded.at_ms
+WHERE excluded.at_ms > at_ms
+"""
+
+# --- recency -----------------------------------------------------------------------------------
+
+SEE_NOBODY = "DELETE FROM temp.seen"
+SEE = "INSERT INTO temp.seen (user_id, at_ms) VALUES (?, ?)"
+COUNT_NEW_USERS = """
+SELECT count(*) FROM temp.seen
+WHERE NOT EXISTS (SELECT 1 FROM users WHERE users.user_id = seen.user_id)
+"""
+# Leaves due_ms of known users alone: their timers are lazy, and the index is not touched.
+MOVE_RECENCY = """
+INSERT INTO users (user_id, last_active_ms, due_ms)
+SELECT user_id, at_ms, at_ms + :rearm_after_ms FROM temp.seen WHERE true
+ON CONFLICT (user_id) DO UPDATE SET last_active_ms = excluded.last_active_ms
+WHERE excluded.last_active_ms > last_active_ms
+"""
+BRING_FORWARD = """
+UPDATE users SET due_ms = last_active_ms + :rearm_after_ms
+WHERE user_id IN (SELECT user_id FROM temp.seen)
+  AND (due_ms IS NULL OR due_ms > last_active_ms + :rearm_after_ms)
+"""
+# No rule can want anything of a user before last_active + rearm_after, but an open episode can.
+# Without rules (rearm_after NULL) only the open episodes are left to look at.
+LOOK_AGAIN = """
+UPDATE users SET due_ms = target.due_ms
+FROM (
+  SELECT user_id, CASE
+      WHEN EXISTS (SELECT 1 FROM episodes AS e
+                   WHERE e.user_id = users.user_id AND e.closed_ms IS NULL) THEN :now_ms
+      ELSE max(:now_ms, last_active_ms + :rearm_after_ms)
+    END AS due_ms
+  FROM temp.wanted CROSS JOIN users ON user_id = key
+) AS target
+WHERE users.user_id = target.user_id AND target.due_ms IS NOT NULL
+  AND (users.due_ms IS NULL OR users.due_ms > target.due_ms)
+"""
+DUE_NOW = """
+UPDATE users SET due_ms = :now_ms
+WHERE user_id IN (SELECT key FROM temp.wanted) AND (due_ms IS NULL OR due_ms > :now_ms)
+"""
+RECENCY_WANTED = """
+SELECT user_id, last_active_ms FROM temp.wanted CROSS JOIN users ON user_id = key
+"""
+FORGET_USERS_WANTED = "DELETE FROM users WHERE user_id IN (SELECT key FROM temp.wanted)"
+MOVE_CLAIMS = "UPDATE claims SET user_id = ? WHERE user_id = ?"
+
+# --- episodes ----------------------------------------------------------------------------------
+
+CLOSE_RETURNED = """
+UPDATE episodes SET closed_ms = :now_ms, outcome = 'returned', hold = NULL
+FROM temp.seen
+WHERE episodes.user_id = seen.user_id AND closed_ms IS NULL AND seen.at_ms > silence_since_ms
+RETURNING user_id, rule, episode_id, stage
+"""
+CLOSE_MERGED = """
+UPDATE episodes SET closed_ms = :now_ms, outcome = 'cancelled', hold = NULL
+WHERE user_id IN (SELECT key FROM temp.wanted) AND closed_ms IS NULL
+RETURNING user_id, rule, episode_id, stage
+"""
+EPISODE_COLUMNS = (
+    "episode_id, user_id, rule, revision, silence_since_ms, opened_ms, stage, stage_due_ms, hold, "
+    "closed_ms, outcome, last_stage"
+)
+OPEN_EPISODES = f"""
+SELECT {EPISODE_COLUMNS} FROM temp.wanted CROSS JOIN episodes ON user_id = key
+WHERE closed_ms IS NULL
+"""
+LATEST_CLOSED_EPISODES = f"""
+SELECT {EPISODE_COLUMNS}, max(silence_since_ms)
+FROM temp.wanted CROSS JOIN episodes ON user_id = key
+WHERE closed_ms IS NOT NULL GROUP BY user_id, rule
+"""
+# A closed episode never changes again.
+PUT_EPISODE = f"""
+INSERT INTO episodes ({EPISODE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (episode_id) DO UPDATE SET
+  revision = excluded.revision,
+  stage = excluded.stage,
+  stage_due_ms = excluded.stage_due_ms,
+  hold = excluded.hold,
+  closed_ms = excluded.closed_ms,
+  outcome = excluded.outcome,
+  last_stage = excluded.last_stage
+WHERE closed_ms IS NULL
+"""
+
+# --- claims ------------------------------------------------------------------------------------
+
+CLAIM_COLUMNS = (
+    "send_id, user_id, rule, revision, episode_id, stage, channel, address_hash, claimed_ms, "
+    "attempt, state, reason, retry_ms"
+)
+SENT_COLUMNS = "detail, message_id, settled_ms, receipt, receipt_detail, receipt_ms"
+# P1: a row is born once, and comes back to 'claimed' only from 'retry', one attempt later.
+PUT_CLAIM = f"""
+INSERT INTO claims ({CLAIM_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (send_id) DO UPDATE SET
+  revision = excluded.revision,
+  claimed_ms = excluded.claimed_ms,
+  attempt = excluded.attempt,
+  state = 'claimed', reason = NULL, retry_ms = NULL, detail = NULL, settled_ms = NULL
+WHERE state = 'retry' AND excluded.attempt = attempt + 1
+"""
+CLAIMS_OF_OPEN_EPISODES = f"""
+SELECT {", ".join("c." + name for name in CLAIM_COLUMNS.split(", "))}
+FROM temp.wanted
+CROSS JOIN episodes AS e ON e.user_id = key AND e.closed_ms IS NULL
+CROSS JOIN claims AS c ON c.episode_id = e.episode_id
+ORDER BY c.claimed_ms, c.send_id
+"""
+SENDS_SINCE = """
+SELECT user_id, min(claimed_ms), rule, stage, episode_id, channel
+FROM temp.wanted CROSS JOIN claims ON user_id = key AND claimed_ms >= ?
+WHERE state IN ('claimed', 'sent', 'uncertain')
+GROUP BY user_id, episode_id, stage ORDER BY 1, 2
+"""
+CLAIMS_WANTED = """
+SELECT send_id, user_id, channel, address_hash, state
+FROM temp.wanted CROSS JOIN claims ON send_id = key
+"""
+# A receipt may overtake the answer it belongs to: what was delivered was sent.
+_TOLD_STATE = "CASE WHEN receipt IN ('delivered', 'buffered') THEN 'sent' ELSE {} END"
+SETTLE = f"""
+UPDATE claims SET
+  state = CASE WHEN :state IN ('uncertain', 'retry') THEN {_TOLD_STATE.format(":state")}
+               ELSE :state END,
+  reason = :reason, retry_ms = :retry_ms, detail = :detail,
+  message_id = coalesce(:message_id, message_id), settled_ms = :now_ms
+WHERE send_id = :send_id AND state = 'claimed'
+"""
+RECOVER = f"""
+UPDATE claims SET state = {_TOLD_STATE.format("'uncertain'")},
+  reason = 'stopped_mid_call', settled_ms = :now_ms
+WHERE state = 'claimed'
+RETURNING user_id, rule, episode_id, stage, state
+"""
+# A final receipt is not taken back by a late "buffered", nor by an older final one.
+_RECEIPT = """
+UPDATE claims SET
+  state = CASE WHEN state IN ('uncertain', 'retry') AND :status IN ('delivered', 'buffered')
+               THEN 'sent' ELSE state END,
+  receipt = :status, receipt_detail = :detail, receipt_ms = :at_ms
+WHERE {} = :key
+  AND (receipt IS NULL OR receipt = 'buffered' OR (:status <> 'buffered' AND :at_ms >= receipt_ms))
+"""
+RECEIPT_BY_SEND = _RECEIPT.format("send_id")
+RECEIPT_BY_MESSAGE = _RECEIPT.format("message_id")
+USERS_BY_MESSAGE = """
+SELECT message_id, user_id FROM temp.wanted CROSS JOIN claims ON message_id = key
+"""
+
+# --- looks -------------------------------------------------------------------------------------
+
+DUE_USERS = """
+SELECT user_id FROM users WHERE due_ms <= ? ORDER BY due_ms LIMIT ?
+"""
+ANYBODY_DUE = "SELECT EXISTS (SELECT 1 FROM users WHERE due_ms <= ?)"
+NEXT_DUE = "SELECT min(due_ms) FROM users WHERE due_ms IS NOT NULL"
+SET_DUE = "UPDATE users SET due_ms = ? WHERE user_id = ?"
+ENDPOINTS_OF_OWNERS = f"""
+SELECT owner, endpoint_id, endpoints.at_ms, {ENDPOINT_FACTS}, suppressions.reason
+FROM temp.wanted CROSS JOIN endpoints ON owner = key
+LEFT JOIN suppressions USING (address_hash)
+ORDER BY owner, endpoints.at_ms, endpoint_id
+"""
+
+# --- journal and dead letters ------------------------------------------------------------------
+
+JOURNAL_COLUMNS = "at_ms, user_id, rule, episode_id, stage, action, reason, until_ms, outcome"
+TELL = f"INSERT INTO journal ({JOURNAL_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+DEAD_LETTER_COLUMNS = "at_ms, stream, shard_id, sequence_number, reason, detail, bytes, data"
+BURY = f"INSERT INTO dead_letters ({DEAD_LETTER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+TRIM_DEAD_LETTERS = """
+DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?
+"""
+
+# --- rule sets ---------------------------------------------------------------------------------
+
+RULE_SET_IN_FORCE = """
+SELECT revision, rearm_after_ms, sends_for_ms, adopted_ms FROM rule_sets ORDER BY id DESC LIMIT 1
+"""
+ADOPT = """
+INSERT INTO rule_sets (revision, rearm_after_ms, sends_for_ms, adopted_ms) VALUES (?, ?, ?, ?)
+"""
+NEXT_CHUNK = "SELECT user_id FROM users WHERE user_id >= ? ORDER BY user_id LIMIT 1 OFFSET ?"
+WANT_CHUNK = """
+INSERT INTO temp.wanted SELECT user_id FROM users WHERE user_id >= ? ORDER BY user_id LIMIT ?
+"""
+
+# --- forgetting --------------------------------------------------------------------------------
+
+PRUNE_JOURNAL = """
+DELETE FROM journal WHERE id IN (
+  SELECT id FROM (SELECT id, at_ms FROM journal ORDER BY id LIMIT :rows_max)
+  WHERE at_ms < :before_ms
+)
+"""
+PRUNE_RULE_SETS = """
+DELETE FROM rule_sets WHERE adopted_ms < ? AND id < (SELECT max(id) FROM rule_sets)
+"""
+EPISODES_UPTO = """
+SELECT max(rowid) FROM (SELECT rowid FROM episodes WHERE rowid > ? ORDER BY rowid LIMIT ?)
+"""
+# The latest closed episode says that a silence was tried already: it stays as long as its user.
+WANT_SPENT_EPISODES = """
+INSERT INTO temp.wanted SELECT episode_id FROM episodes AS e
+WHERE rowid > :after AND rowid <= :upto AND closed_ms < :before_ms AND (
+  EXISTS (SELECT 1 FROM episodes AS n WHERE n.user_id = e.user_id AND n.rule = e.rule
+          AND n.silence_since_ms > e.silence_since_ms)
+  OR NOT EXISTS (SELECT 1 FROM users AS u WHERE u.user_id = e.user_id)
+)
+"""
+FORGET_CLAIMS_WANTED = "DELETE FROM claims WHERE episode_id IN (SELECT key FROM temp.wanted)"
+FORGET_EPISODES_WANTED = "DELETE FROM episodes WHERE episode_id IN (SELECT key FROM temp.wanted)"
+
+# --- reading for people ------------------------------------------------------------------------
+
+JOURNAL_OF = f"""
+SELECT {JOURNAL_COLUMNS} FROM journal WHERE user_id = ? ORDER BY id DESC LIMIT ?
+"""
+CLAIMS_OF = f"""
+SELECT {CLAIM_COLUMNS}, {SENT_COLUMNS} FROM claims WHERE user_id = ?
+ORDER BY claimed_ms DESC, send_id LIMIT ?
+"""
+UNCERTAIN_CLAIMS = f"""
+SELECT {CLAIM_COLUMNS}, {SENT_COLUMNS} FROM claims WHERE state = 'uncertain'
+ORDER BY claimed_ms DESC, send_id LIMIT ?
+"""
+RECENCY_BANDS = """
+SELECT count(*),
+  count(*) FILTER (WHERE last_active_ms > :now_ms - :day_ms),
+  count(*) FILTER (WHERE last_active_ms > :now_ms - 7 * :day_ms),
+  count(*) FILTER (WHERE last_active_ms > :now_ms - 30 * :day_ms)
+FROM users
+"""
+EPISODES_OPEN_BY_STAGE = """
+SELECT rule, stage, hold, count(*) FROM episodes INDEXED BY episodes_open
+WHERE closed_ms IS NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
+CLAIMS_BY_STATE = "SELECT state, channel, count(*) FROM claims GROUP BY 1, 2 ORDER BY 1, 2"
+ALL_POSITIONS = """
+SELECT stream, shard_id, sequence_number, start_at_ms, ended FROM positions
+ORDER BY stream, shard_id
+"""
+DEAD_LETTERS_BY_REASON = "SELECT reason, count(*) FROM dead_letters GROUP BY 1 ORDER BY 1"
+DEAD_LETTERS = f"""
+SELECT {DEAD_LETTER_COLUMNS} FROM dead_letters ORDER BY id DESC LIMIT ?
+"""

@@ -1,0 +1,101 @@
+"""What is known of users, read in bulk: the `UserView`s a sweep and `explain` look at.
+
+Reads only, inside the caller's transaction; five statements whatever the number of users.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from worker.model import (
+    Channel,
+    Claim,
+    ClaimState,
+    Endpoint,
+    Episode,
+    EpisodeOutcome,
+    PastSend,
+    Reason,
+    UserView,
+)
+from worker.store import statements
+from worker.store.addressbook import endpoint_of
+from worker.store.connection import want
+
+
+def read_views(
+    connection: sqlite3.Connection, user_ids: Sequence[str], *, sends_since_ms: int
+) -> dict[str, UserView]:
+    """The views of these users, by user id, also of those nothing is known of."""
+    want(connection, user_ids)
+    recency = dict(connection.execute(statements.RECENCY_WANTED).fetchall())
+    endpoints: dict[str, list[Endpoint]] = defaultdict(list)
+    for row in connection.execute(statements.ENDPOINTS_OF_OWNERS):
+        endpoints[row[0]].append(endpoint_of(row))
+    episodes: dict[str, list[Episode]] = defaultdict(list)
+    for statement in (statements.LATEST_CLOSED_EPISODES, statements.OPEN_EPISODES):
+        for row in connection.execute(statement):
+            episodes[row[1]].append(episode_of(row))
+    claims: dict[str, list[Claim]] = defaultdict(list)
+    for row in connection.execute(statements.CLAIMS_OF_OPEN_EPISODES):
+        claims[row[1]].append(claim_of(row))
+    sends: dict[str, list[PastSend]] = defaultdict(list)
+    for row in connection.execute(statements.SENDS_SINCE, (sends_since_ms,)):
+        sends[row[0]].append(_send_of(row))
+    return {
+        user_id: UserView(
+            user_id=user_id,
+            last_active_ms=recency.get(user_id),
+            endpoints=tuple(endpoints.get(user_id, ())),
+            episodes=tuple(episodes.get(user_id, ())),
+            claims=tuple(claims.get(user_id, ())),
+            sends=tuple(sends.get(user_id, ())),
+        )
+        for user_id in user_ids
+    }
+
+
+def episode_of(row: Sequence[Any]) -> Episode:
+    """A row of EPISODE_COLUMNS."""
+    return Episode(
+        episode_id=row[0],
+        user_id=row[1],
+        rule=row[2],
+        revision=row[3],
+        silence_since_ms=row[4],
+        opened_ms=row[5],
+        stage=row[6],
+        stage_due_ms=row[7],
+        hold=None if row[8] is None else Reason(row[8]),
+        closed_ms=row[9],
+        outcome=None if row[10] is None else EpisodeOutcome(row[10]),
+        last_stage=row[11],
+    )
+
+
+def claim_of(row: Sequence[Any]) -> Claim:
+    """A row of CLAIM_COLUMNS."""
+    return Claim(
+        send_id=row[0],
+        user_id=row[1],
+        rule=row[2],
+        revision=row[3],
+        episode_id=row[4],
+        stage=row[5],
+        channel=Channel(row[6]),
+        address_hash=row[7],
+        claimed_ms=row[8],
+        attempt=row[9],
+        state=ClaimState(row[10]),
+        reason=row[11],
+        retry_ms=row[12],
+    )
+
+
+def _send_of(row: Sequence[Any]) -> PastSend:
+    return PastSend(
+        at_ms=row[1], rule=row[2], stage=row[3], episode_id=row[4], channel=Channel(row[5])
+    )
