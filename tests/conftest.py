@@ -162,7 +162,7 @@ class Ledger:
             areas = ", ".join(f"{area} {count}" for area, count in sorted(self._ran.items()))
             out.line(f"ran: {areas}")
         if self._failed:
-            seed = self._config.getoption("randomly_seed")
+            seed = self._config.getoption("randomly_seed", None)
             out.line(f"replay: .venv/bin/pytest --randomly-seed={seed} '{self._failed[0]}'")
         if self._left_out:
             out.line("")

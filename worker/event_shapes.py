@@ -205,6 +205,10 @@ decode_any = Decoder().decode
 
 def shaped(value: Mapping[str, Any], shape: type[ShapeT]) -> ShapeT:
     """As much of `value` as fits the shape: a field of another type is left out, alone."""
+    try:
+        return convert(value, shape)
+    except ValidationError:
+        pass  # One field at least does not fit; which, the loop below finds out.
     kept: dict[str, Any] = {}
     for name, encoded_name, kind, nested in _fields_of(shape):
         item = value.get(encoded_name)

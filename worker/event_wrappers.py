@@ -14,6 +14,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from worker.model import DeadReason
@@ -23,6 +24,9 @@ RECORD_BYTES_MAX: Final = 10 * 1024 * 1024
 
 WRAPPERS_MAX: Final = 4
 """SNS in EventBridge in a Lambda event is three; more is no delivery path anybody has."""
+
+OBJECTS_PER_RECORD_MAX: Final = 10_000
+"""Of real events no more fit into a megabyte. It bounds the time that one record can take."""
 
 UNREADABLE_PARTS_MAX: Final = 100
 """After so many parts that are no JSON object, the rest of a text is one more of them."""
@@ -56,14 +60,19 @@ class Unreadable:
 
 
 def objects_in(data: bytes) -> Iterator[Found | Unreadable]:
-    """Every object in a record, in order, out of its wrappers."""
+    """Every object in a record, in order, out of its wrappers; and what is none."""
     if data.startswith(_GZIP_MAGIC):
         unpacked = _unpacked(data)
         if isinstance(unpacked, Unreadable):
             yield unpacked
             return
         data = unpacked
-    yield from _in_text(data.decode("utf-8", "replace"), wrappers=0)
+    parts = _in_text(data.decode("utf-8", "replace"), wrappers=0)
+    yield from islice(parts, OBJECTS_PER_RECORD_MAX)
+    rest = next(parts, None)
+    if rest is not None:
+        detail = f"more than {OBJECTS_PER_RECORD_MAX} objects; these were read, the rest not"
+        yield Unreadable(reason=DeadReason.TOO_LARGE, detail=detail, source=rest.source)
 
 
 def _unpacked(data: bytes) -> bytes | Unreadable:

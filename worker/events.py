@@ -56,7 +56,8 @@ from worker.model import (
 from worker.rules.ruleset import ActivityPolicy
 
 DEAD_LETTERS_PER_RECORD_MAX: Final = 100
-"""Signals are read from all parts of a record; of the parts that are bad, so many are kept."""
+"""Signals are read from all parts of a record; of those that are bad so many are kept, the
+first ones and the last."""
 
 ATTRIBUTE_NAMES_MAX: Final = 250
 ATTRIBUTE_VALUES_MAX: Final = 50
@@ -143,7 +144,8 @@ def _read_leniently(record: Record, shard_id: str, policy: ActivityPolicy) -> Re
         reading = _reading(findings, part.source, record, shard_id)
         signals.extend(reading.signals)
         dead_letters.extend(reading.dead_letters)
-        del dead_letters[DEAD_LETTERS_PER_RECORD_MAX:]
+        # The latest always stays: it may say that the rest of the record was not read at all.
+        del dead_letters[DEAD_LETTERS_PER_RECORD_MAX - 1 : -1]
     return Reading(signals=tuple(signals), dead_letters=tuple(dead_letters))
 
 

@@ -21,7 +21,6 @@ from worker.rules.facts import match_facts
 from worker.rules.ruleset import QuietHours
 from worker.rules.zones import (
     UTC_MIDDAY,
-    country_of,
     zone_named,
     zone_names,
     zones_of_country,
@@ -126,7 +125,7 @@ def _zones_assumed(view: UserView, source: ZoneSource) -> tuple[str, ...]:
     for endpoint in reversed(view.endpoints):
         names: tuple[str, ...] = ()
         if source is ZoneSource.COUNTRY:
-            names = zones_of_country(country_of(endpoint.country or ""))
+            names = zones_of_country(endpoint.country or "")
         elif endpoint.channel_type in ("SMS", "VOICE"):
             names = zones_of_phone(endpoint.address or "")
         if names:

@@ -248,8 +248,8 @@ CHANGED = {
     "tab": (
         ("          title: Hello", "\t  title: Hello"),
         (
-            "9:1: cannot be read as YAML: found character '\\t' that cannot start any token; indent "
-            "with spaces, not with tabs"
+            "9:1: cannot be read as YAML: found character '\\t' that cannot start any token; "
+            "indent with spaces, not with tabs"
         ),
     ),
     "wrong indentation": (

@@ -198,7 +198,7 @@ class FakeKinesis:
         rest = unread[len(taken) :]
         body: Body = {
             "Records": [wire for _, _, wire in taken],
-            "MillisBehindLatest": self._clock.now_ms() - taken[-1][1] if rest and taken else 0,
+            "MillisBehindLatest": max(1, self._clock.now_ms() - taken[-1][1]) if rest else 0,
         }
         if shard.children and not rest:
             if self.names_children:

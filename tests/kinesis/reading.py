@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -74,7 +74,17 @@ class Reading:
         self.open_for_commits = asyncio.Event()
         if commits:
             self.open_for_commits.set()
+        self._progress = asyncio.Event()
         self.task = asyncio.create_task(self._run())
+
+    async def until(self, reached: Callable[[], bool], *, seconds_max: float = 30) -> None:
+        """Waits in real time, from commit to commit; a reading that ends is not waited for."""
+        async with asyncio.timeout(seconds_max):
+            while not reached() and not self.task.done():
+                self._progress.clear()
+                progress = asyncio.ensure_future(self._progress.wait())
+                await asyncio.wait({self.task, progress}, return_when=asyncio.FIRST_COMPLETED)
+                progress.cancel()
 
     def crash(self) -> None:
         """Ends like a killed process: the batch in hand is never committed."""
@@ -90,6 +100,7 @@ class Reading:
                 (batch.position.shard_id, record.data.decode()) for record in batch.records
             ]
             self.source.committed(batch)
+            self._progress.set()
 
 
 class Worker:

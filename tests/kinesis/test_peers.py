@@ -19,7 +19,11 @@ from tests.kinesis.aggregate import aggregate
 from tests.kinesis.reading import Noted, Reading, State
 from worker.clock import SystemClock
 from worker.errors import StreamNotFound, StreamRecreated
+from worker.kinesis.reader import confirm_identity
 from worker.kinesis.source import KinesisSource, Start
+from worker.kinesis.stream import Description
+from worker.kinesis.stream import Stream as KinesisStream
+from worker.model import DAY_MS
 
 BOTH = [
     pytest.param("kinesis-local", marks=pytest.mark.peer("kinesis-local")),
@@ -59,12 +63,12 @@ class Stream:
     async def put(self, rounds: int) -> None:
         """So many further records of every key; PutRecord keeps the order, PutRecords does not."""
         for _ in range(rounds):
-            for key in KEYS:
-                text = f"{key}: {self._written[key]}"
-                self._written[key] += 1
-                await self._client.put_record(
-                    StreamName=self.name, PartitionKey=key, Data=text.encode()
-                )
+            await asyncio.gather(*(self._put(key) for key in KEYS))
+
+    async def _put(self, key: str) -> None:
+        text = f"{key}: {self._written[key]}"
+        self._written[key] += 1
+        await self._client.put_record(StreamName=self.name, PartitionKey=key, Data=text.encode())
 
     async def split(self) -> None:
         (open_shard,) = await self._open()
@@ -124,9 +128,7 @@ async def reading(
 async def read_all(one: Reading, stream: Stream) -> None:
     """Waits until as many records were read as were written."""
     expected = sum(len(numbers) for numbers in stream.expected().values())
-    async with asyncio.timeout(30):
-        while len(one.state.read) < expected and not one.task.done():
-            await asyncio.sleep(0.02)
+    await one.until(lambda: len(one.state.read) >= expected)
 
 
 @pytest.fixture
@@ -184,31 +186,26 @@ async def test_reshards_while_stopped_lose_nothing_and_repeat_nothing(
 
 
 @pytest.mark.parametrize("peer", BOTH)
-async def test_a_stream_deleted_and_made_anew_is_noticed(
+async def test_a_stream_deleted_and_made_anew_is_another_stream(
     peer: str, client: Any, stream: Stream
 ) -> None:
-    state = State()
-    await stream.put(1)
-    async with reading(client, stream.name, state) as one:
-        await read_all(one, stream)
-
+    source = KinesisSource(client, stream=stream.name, start="LATEST", clock=SystemClock())
+    before = await source.open()
     await client.delete_stream(StreamName=stream.name)
-    with pytest.raises(StreamNotFound, match=stream.name):  # noqa: PT012
-        async with asyncio.timeout(10):
-            while True:
-                async with reading(client, stream.name, State()) as one:
-                    await asyncio.sleep(0.1)
     # kinesalite tells the birth of a stream in whole seconds.
     await asyncio.sleep(1)
+    with pytest.raises(StreamNotFound, match=stream.name):
+        await source.open()
     await stream.create()
-    identity = await KinesisSource(
-        client, stream=stream.name, start="LATEST", clock=SystemClock()
-    ).open()
-    assert identity.created_ms > one_created_ms(one)
 
-
-def one_created_ms(one: Reading) -> int:
-    return one.batches[0].stream.created_ms
+    after = await source.open()
+    assert after.name == before.name
+    assert after.created_ms > before.created_ms
+    with pytest.raises(StreamRecreated):
+        await confirm_identity(
+            KinesisStream(client, stream.name, Noted()),
+            Description(identity=before, retention_ms=DAY_MS),
+        )
 
 
 @pytest.mark.peer("kinesis-local")
@@ -219,8 +216,7 @@ async def test_latest_reads_what_comes_after_the_start_and_all_of_the_children(
     await asyncio.sleep(0.05)
     state = State()
     async with reading(client, stream.name, state, start="LATEST") as one:
-        while not state.positions:
-            await asyncio.sleep(0.01)
+        await one.until(lambda: bool(state.positions))
         await stream.put(2)
         await stream.split()
         await stream.put(2)
@@ -246,10 +242,10 @@ async def test_more_shards_than_fit_on_a_page_are_all_read(client: Any) -> None:
     await client.create_stream(StreamName=stream.name, ShardCount=120)
     await stream.active()
     state = State()
-    async with reading(client, stream.name, state):
-        async with asyncio.timeout(30):
-            while len(state.positions) < 120:
-                await asyncio.sleep(0.02)
+    async with reading(client, stream.name, state) as one:
+        await one.until(lambda: len(state.positions) == 120)
+
+    assert len(state.positions) == 120
 
 
 @pytest.mark.peer("kinesalite")
@@ -260,9 +256,8 @@ async def test_aggregates_of_the_producer_library_are_taken_apart(
     packed = aggregate([("a", b"a: 0"), ("b", b"b: 0"), ("a", b"a: 1")])
     for data in (packed, b"a: 2"):
         await client.put_record(StreamName=stream.name, PartitionKey="x", Data=data)
-    async with reading(client, stream.name, state, noted=noted), asyncio.timeout(10):
-        while len(state.read) < 4:
-            await asyncio.sleep(0.02)
+    async with reading(client, stream.name, state, noted=noted) as one:
+        await one.until(lambda: len(state.read) == 4)
 
     assert state.texts == ["a: 0", "b: 0", "a: 1", "a: 2"]
     assert noted.aggregates == [3]

@@ -46,3 +46,8 @@ def claim(
         claimed_ms=CLAIMED_MS,
         attempt=attempt,
     )
+
+
+def crowd(size: int) -> list[Delivery]:
+    """Pushes to that many users, one each."""
+    return [delivery(f"token-{number}", user_id=f"user-{number}") for number in range(size)]

@@ -1,11 +1,13 @@
 """The aiobotocore client for Kinesis, configured for a reader that does its own retries.
 
-Endpoint, region and credentials are found as botocore finds them (`AWS_ENDPOINT_URL_KINESIS`,
-`AWS_REGION`, task roles, ...). No call is made here.
+Endpoint and credentials are found as botocore finds them (`AWS_ENDPOINT_URL_KINESIS`, task roles,
+...), the region too, except that `AWS_REGION` comes first: containers are given that one, other
+AWS SDKs read it, and botocore knows only `AWS_DEFAULT_REGION`. No call is made here.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -34,7 +36,9 @@ async def kinesis_client() -> AsyncIterator[Any]:
         read_timeout=READ_TIMEOUT_SECONDS,
     )
     try:
-        context = get_session().create_client("kinesis", config=config)
+        context = get_session().create_client(
+            "kinesis", config=config, region_name=os.environ.get("AWS_REGION") or None
+        )
         client = await context.__aenter__()
     except NoRegionError as error:
         raise SettingsError(

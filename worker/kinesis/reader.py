@@ -65,7 +65,7 @@ class Pace:
     call_seconds: float
     """Between calls while behind."""
     bytes_per_second: int
-    """Data bytes, while behind."""
+    """Data bytes at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,9 +187,10 @@ class ShardReader:
     def _spacing_seconds(self, answer: Answer, size_bytes: int, behind: bool) -> float:
         pace = self._desk.pace
         self._empties = 0 if answer.records else self._empties + 1
-        if not behind or self._empties > EAGER_EMPTY_ANSWERS_MAX:
-            return pace.poll_seconds
-        return max(pace.call_seconds, size_bytes / pace.bytes_per_second)
+        hurry = behind and self._empties <= EAGER_EMPTY_ANSWERS_MAX
+        return max(
+            pace.call_seconds if hurry else pace.poll_seconds, size_bytes / pace.bytes_per_second
+        )
 
     # --- iterators ----------------------------------------------------------------------------
 
@@ -213,7 +214,9 @@ class ShardReader:
         where it does not, ListShards must agree. Everything else is asked again with the same
         iterator: the answer is raised away as an UnconfirmedEnd.
         """
-        named = any(self.shard_id in child.parent_shards for child in answer.child_shards)
+        named = any(
+            self.shard_id in (child.parent_shards or ()) for child in answer.child_shards or ()
+        )
         if answer.next_shard_iterator is not None and not answer.child_shards:
             return False
         if answer.next_shard_iterator is None and named:
@@ -242,7 +245,8 @@ class ShardReader:
                 # Perhaps only the iterator is bad; the next call makes one from the position.
                 return self._desk.pace.call_seconds
             try:
-                await self._look_at_the_stream()
+                if await self._explain_refusal():
+                    return self._desk.pace.call_seconds
             except KinesisFault as another:
                 fault = another
         if fault.code == "AccessDeniedException" and not self._desk.stream.served:
@@ -250,13 +254,13 @@ class ShardReader:
             problem = explanation(fault, stream=stream.name_or_arn, where=stream.where)
             assert problem is not None, "a denied call is for a person to mend"
             raise problem from fault
-        if not self.finished:
-            self._desk.troubles.enter(self.shard_id, fault)
-            self.state = ShardState(fault.kind)
+        self._desk.troubles.enter(self.shard_id, fault)
+        self.state = ShardState(fault.kind)
         return fault.pause_seconds(self._faults)
 
-    async def _look_at_the_stream(self) -> None:
-        """A position was refused: is the stream gone, another one, or only the position trimmed?"""
+    async def _explain_refusal(self) -> bool:
+        """A position was refused: is the stream gone, another one, the shard expired, or only the
+        position trimmed? True when that explains it, so that reading can go on or is over."""
         stream = self._desk.stream
         await confirm_identity(stream, self._desk.description)
         shards = await stream.shards()
@@ -264,8 +268,11 @@ class ShardReader:
             log.error("shard_expired_unread", shard=self.shard_id)
             self._desk.observer.possibly_lost(gap_ms=None)
             self.finished = True
-        elif self.position.sequence_number is not None and not self._from_horizon:
-            self._take_horizon(self._clock.now_ms())
+            return True
+        if self.position.sequence_number is None or self._from_horizon:
+            return False
+        self._take_horizon(self._clock.now_ms())
+        return True
 
     def _looks_trimmed(self, answer: Answer) -> bool:
         """The other way a trimmed position shows: empty for ever, a whole retention behind."""

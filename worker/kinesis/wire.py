@@ -45,16 +45,19 @@ class ChildShard(msgspec.Struct, frozen=True, rename="pascal"):
     """A shard that goes on where this one ends."""
 
     shard_id: str
-    parent_shards: tuple[str, ...] = ()
+    parent_shards: tuple[str, ...] | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, rename="pascal"):
-    """One GetRecords answer. `next_shard_iterator` None: no more can be read from the shard."""
+    """One GetRecords answer. `next_shard_iterator` None: no more can be read from the shard.
+
+    A field without value may be absent or null; kinesis-local writes all of them.
+    """
 
     records: tuple[WireRecord, ...]
     next_shard_iterator: str | None = None
     millis_behind_latest: int | None = None
-    child_shards: tuple[ChildShard, ...] = ()
+    child_shards: tuple[ChildShard, ...] | None = None
 
 
 _decoder = msgspec.json.Decoder(Answer)
@@ -70,10 +73,11 @@ class FastPath:
 
     async def install(self, client: Any) -> None:
         """Puts the hook on the client, unless the self-test says that it reads amiss."""
-        client.meta.events.register(EVENT, decode)
+        # The id keeps a second source on the same client from decoding twice.
+        client.meta.events.register(EVENT, decode, unique_id=KEY)
         reason = await self_test(client)
         if reason is not None:
-            client.meta.events.unregister(EVENT, decode)
+            client.meta.events.unregister(EVENT, decode, unique_id=KEY)
             self._turn_off(reason)
             return
         self.off_reason = None
@@ -142,14 +146,16 @@ CANNED_BODY = b"""{
   "Records": [
     {"SequenceNumber": "49601", "Data": "eyJhIjoxfQ==", "PartitionKey": "k\\u00fc",
      "ApproximateArrivalTimestamp": 1.795341234764E9, "EncryptionType": "KMS", "New": {"x": [1]}},
-    {"SequenceNumber": "49602", "Data": "", "ApproximateArrivalTimestamp": 1795341235.25}
+    {"SequenceNumber": "49602", "Data": "", "PartitionKey": null, "EncryptionType": null,
+     "ApproximateArrivalTimestamp": 1795341235.25},
+    {"SequenceNumber": "49603", "Data": "AAECAw=="}
   ],
   "NextShardIterator": null,
   "MillisBehindLatest": 1500,
   "ChildShards": [{"ShardId": "shardId-000000000001", "ParentShards": ["shardId-000000000000"],
     "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": "1"}}]
 }"""
-"""Every optional field present once and absent once, an unknown field, the end of a shard."""
+"""Every optional field present, null and absent, an unknown field, the end of a shard."""
 
 
 async def self_test(client: Any) -> str | None:

@@ -12,7 +12,6 @@ from typing import Final, SupportsIndex
 
 from worker.model import Attributes, Channel, Endpoint, UserView
 from worker.rules.ruleset import TemplateProblem
-from worker.rules.zones import country_of
 
 CONTEXT_SHAPE: Final[Mapping[str, frozenset[str] | None]] = {
     "User": frozenset({"UserId", "UserAttributes"}),
@@ -133,9 +132,8 @@ def _attributes(path: str, attributes: Attributes) -> Group:
 def _known(endpoints: Iterable[Endpoint]) -> dict[str, str]:
     known: dict[str, str] = {}
     for endpoint in endpoints:
-        country = country_of(endpoint.country) if endpoint.country else None
         said = {
-            "country": country,
+            "country": endpoint.country,
             "locale": endpoint.locale,
             "platform": endpoint.platform,
             "timezone": endpoint.timezone,

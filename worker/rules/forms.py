@@ -30,7 +30,7 @@ _Value = TypeVar("_Value")
 class Form(BaseModel):
     """A mapping of a rule file: nothing but the keys it names."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _of(parse: Callable[[str], _Value]) -> Any:

@@ -99,9 +99,7 @@ class StageForm(Form):
     """A rung of the ladder: wait, then this message, stated here or in a file."""
 
     name: Name = Field(description="Its name within the rule.")
-    after: Duration = Field(
-        default=0, description="Wait since the previous stage was sent or skipped."
-    )
+    after: Duration = Field(default=0, description="Wait since the previous stage was sent.")
     template: Name | None = Field(
         default=None, description="A file of templates/ without its ending, instead of `message`."
     )
@@ -144,7 +142,7 @@ class RuleForm(Form):
     match: Matchers = Field(default_factory=list)
     inactive_for: Span = Field(description="The silence after which the ladder begins.")
     max_inactive: Span | None = Field(
-        default=None, description="Users who are silent for longer are left alone."
+        default=None, description="No ladder begins for users silent for longer."
     )
     cooldown: Duration = Field(
         default=0, description="Rest after a ladder ended, however it ended."

@@ -1,9 +1,10 @@
 """Message texts as Jinja2 templates: checked when rules are loaded, rendered per user. Pure.
 
 The language is Jinja2 cut down to what a message needs: values, filters, `if` and `for` (not a
-loop in a loop). No calls, no `set`, no multiplication: a template does a small, bounded amount of
-work whatever it says. Names are those of Pinpoint (`CONTEXT_SHAPE`), so `{{User.UserAttributes.x}}`
-works unchanged. A missing value without `default(...)` is an error, never a hole in a text.
+loop in a loop); no calls, no `set`, no multiplication, so that no slip makes a template run away.
+(Templates are written by ops; the bounds are not made against an author who means harm.) Names are
+those of Pinpoint (`CONTEXT_SHAPE`), so `{{User.UserAttributes.x}}` works unchanged. A missing value
+without `default(...)` is an error, never a hole in a text.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _NODES = (
 )
 _RENDERING_FAILED = (
     TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError,
-    RecursionError,
+    RecursionError, AssertionError,
 )
 # fmt: on
 _NODE_WORDS = {nodes.Call: "a call such as name()", nodes.Assign: "{% set %}", nodes.Mul: "*"}
@@ -117,11 +118,18 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 @pass_environment
-def _truncate(environment: Environment, text: str, *args: Any, **options: Any) -> str:
-    # Jinja measures and cuts with len() and [:n], which on Values go by value, not by character.
-    return do_truncate(
-        environment, str(text) if isinstance(text, Values) else text, *args, **options
-    )
+def _truncate(
+    environment: Environment,
+    text: str,
+    length: int = 255,
+    killwords: bool = False,
+    end: str = "...",
+    leeway: int | None = None,
+) -> str:
+    # Jinja measures and cuts with len() and [:n], which on Values go by value, not by character;
+    # and it asserts that the end fits into the length.
+    text = str(text) if isinstance(text, Values) else text
+    return do_truncate(environment, text, max(length, len(end)), killwords, end, leeway)
 
 
 def _environment(*, autoescape: bool) -> Environment:

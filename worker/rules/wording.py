@@ -64,7 +64,10 @@ def _told(form: type[Form], root: Node, error: ErrorDetails) -> Iterator[tuple[P
     elif kind.startswith("union_tag"):
         channel = node.get("channel")
         if channel is None:
-            yield node.place, f'the key "channel" is missing here; {_one_of(Channel)}'
+            yield (
+                node.place,
+                f'the key "channel" is missing here; state one of {", ".join(Channel)}',
+            )
         else:
             yield channel.place, _choice("channel", channel, list(Channel))
     elif kind in ("enum", "literal_error"):
@@ -95,10 +98,6 @@ def _choice(name: str, node: Node, allowed: Sequence[str]) -> str:
     if node.text is None:
         return f"{name}: expected one of {', '.join(allowed)}, found {_found(node)}"
     return not_allowed(f"{name}: unknown value", node.text, allowed)
-
-
-def _one_of(words: type[Channel]) -> str:
-    return f"state one of {', '.join(words)}"
 
 
 def _found(node: Node) -> str:

@@ -105,7 +105,14 @@ class Member:
 class Crowd:
     """All members, and the events they are about to cause."""
 
-    def __init__(self, *, users: int, seed: int, now_ms: int) -> None:
+    def __init__(
+        self,
+        *,
+        users: int,
+        seed: int,
+        now_ms: int,
+        drift_seconds: tuple[float, float] = DRIFT_SECONDS,
+    ) -> None:
         self._random = random.Random(seed)
         self._epoch_ms = now_ms
         self._by_address: dict[str, Member] = {}
@@ -118,7 +125,7 @@ class Crowd:
         for number in range(users):
             habit = self._random.choices(habits, weights)[0]
             zone = night if habit is Habit.ASLEEP else self._random.choice(days)
-            drifts = None if habit is Habit.STAYS else self._random.uniform(*DRIFT_SECONDS)
+            drifts = None if habit is Habit.STAYS else self._random.uniform(*drift_seconds)
             member = Member(number=number, habit=habit, timezone=zone, drifts_at=drifts)
             self.members.append(member)
             for address in member.addresses().values():

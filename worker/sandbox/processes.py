@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 STOP_SECONDS_MAX = 15.0
+LOG_CHARACTERS_SHOWN = 3_000
 
 
 class Child:
@@ -19,23 +20,28 @@ class Child:
         self, module: str, arguments: Sequence[str], *, log: Path, environment: Mapping[str, str]
     ) -> None:
         self._log = log
-        self.process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", module, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=log.open("ab"),
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **environment},
-            text=True,
-        )
+        with log.open("ab") as sink:
+            self.process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-m", module, *arguments],
+                stdout=subprocess.PIPE,
+                stderr=sink,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **environment},
+                text=True,
+            )
 
     def first_line(self) -> str:
         """The first line of its output: our servers print their address when they listen."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline().strip()
         if not line:
-            tail = self._log.read_text(errors="replace")[-2_000:]
-            raise RuntimeError(f"process {self.process.pid} ended before it was ready:\n{tail}")
+            text = self.log_text()
+            raise RuntimeError(f"process {self.process.pid} ended before it was ready:\n{text}")
         return line
+
+    def log_text(self) -> str:
+        """The end of what it wrote to standard error."""
+        return self._log.read_text(errors="replace")[-LOG_CHARACTERS_SHOWN:]
 
     def stop(self) -> int:
         """SIGTERM, and SIGKILL if that does not end it. Returns the exit code."""
@@ -45,9 +51,15 @@ class Child:
                 self.process.wait(STOP_SECONDS_MAX)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-        return self.process.wait()
+        return self._reap()
 
     def kill(self) -> None:
         """SIGKILL: what a crash looks like."""
         self.process.kill()
-        self.process.wait()
+        self._reap()
+
+    def _reap(self) -> int:
+        code = self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return code

@@ -102,14 +102,11 @@ def outcome_of(delivery: Delivery, result: AddressResult | None) -> Outcome:
     send_id = delivery.claim.send_id
     if result is None:
         return Uncertain(send_id=send_id, detail="missing_result")
+    if result.delivery_status == "SUCCESSFUL":
+        token = result.updated_token or None
+        return Sent(send_id=send_id, message_id=result.message_id, updated_token=token)
     detail = _detail(result)
     match result.delivery_status:
-        case "SUCCESSFUL":
-            return Sent(
-                send_id=send_id,
-                message_id=result.message_id,
-                updated_token=result.updated_token or None,
-            )
         case "THROTTLED":
             return Retry(send_id=send_id, reason=Reason.PROVIDER_THROTTLED, detail=detail)
         case "TEMPORARY_FAILURE":

@@ -31,9 +31,11 @@ from worker.store import statements
 from worker.store.connection import want
 
 FACTS = tuple(statements.ENDPOINT_FACTS.split(", "))
-USER_ID, CHANNEL_TYPE, ADDRESS, ACTIVE = (
-    FACTS.index(name) for name in ("user_id", "channel_type", "address", "active")
-)
+USER_ID, CHANNEL_TYPE, ADDRESS = 0, 1, 2
+REACH = 4
+"""The first facts say whose endpoint it is, where it leads and whether it is live."""
+
+assert FACTS[:REACH] == ("user_id", "channel_type", "address", "active")
 
 Value: TypeAlias = str | int | None
 
@@ -69,6 +71,12 @@ class Changes:
     named: dict[str, str] = field(default_factory=dict)
     """Anonymous user to the real one, for endpoints that now have a user."""
 
+    def note(self, old: Entry | None, new: Entry) -> None:
+        """Takes one changed entry down."""
+        self.owners.update(entry.owner for entry in (old, new) if entry is not None)
+        if new.facts[USER_ID] is not None and (old is None or old.facts[USER_ID] is None):
+            self.named[anonymous_user_of(new.endpoint_id)] = new.owner
+
 
 def anonymous_user_of(endpoint_id: str) -> str:
     """The user an endpoint stands for until an event names one. The schema has the same rule."""
@@ -81,7 +89,7 @@ def hash_of(channel: Channel, address: str) -> str:
 
 
 def write_endpoints(connection: sqlite3.Connection, told: Sequence[Endpoint]) -> Changes:
-    """Folds endpoint signals into the address book."""
+    """Folds endpoint signals, one per endpoint, into the address book."""
     changes = Changes()
     if not told:
         return changes
@@ -90,23 +98,28 @@ def write_endpoints(connection: sqlite3.Connection, told: Sequence[Endpoint]) ->
         row[0]: Entry(row[0], row[1], _stamps(row[2]), row[3:])
         for row in connection.execute(statements.ENTRIES_WANTED)
     }
-    changed: dict[str, Entry] = {}
-    touched: list[tuple[int, str | None, str]] = []
+    touched: list[Entry] = []
+    renewed: list[Entry] = []
+    moved: list[Entry] = []
+    added: list[Entry] = []
     for endpoint in told:
         old = entries.get(endpoint.endpoint_id)
         new = merged(old, endpoint)
-        if old is not None and old.facts == new.facts:
-            if old != new:
-                touched.append((new.at_ms, _stamps_text(new.stamps), new.endpoint_id))
-        else:
-            changed[new.endpoint_id] = new
-            changes.owners.update(entry.owner for entry in (old, new) if entry is not None)
-            if new.facts[USER_ID] is not None and (old is None or old.facts[USER_ID] is None):
-                changes.named[anonymous_user_of(new.endpoint_id)] = new.owner
-        entries[new.endpoint_id] = new
-    connection.executemany(statements.TOUCH_ENTRY, touched)
-    connection.executemany(statements.PUT_ENTRY, map(_row, changed.values()))
-    changes.owners.update(_displace(connection, changed.values()))
+        if old is None:
+            added.append(new)
+        elif old.facts != new.facts:
+            renewed.append(new)
+            if old.facts[:REACH] != new.facts[:REACH]:
+                moved.append(new)
+        elif old != new:
+            touched.append(new)
+        if old is None or old.facts != new.facts:
+            changes.note(old, new)
+    connection.executemany(statements.PUT_ENTRY, map(_row, added))
+    connection.executemany(statements.CHANGE_FACTS, map(_facts_row, renewed))
+    connection.executemany(statements.CHANGE_REACH, map(_reach_row, moved))
+    connection.executemany(statements.TOUCH_ENTRY, map(_time_row, touched))
+    changes.owners.update(_displace(connection, (*added, *moved)))
     return changes
 
 
@@ -229,6 +242,19 @@ def _said(endpoint: Endpoint) -> tuple[Value, ...]:
 def _row(entry: Entry) -> tuple[Value, ...]:
     stamps = _stamps_text(entry.stamps)
     return (entry.endpoint_id, entry.at_ms, stamps, *entry.facts, entry.address_hash)
+
+
+def _time_row(entry: Entry) -> tuple[Value, ...]:
+    return (entry.at_ms, _stamps_text(entry.stamps), entry.endpoint_id)
+
+
+def _facts_row(entry: Entry) -> tuple[Value, ...]:
+    stamps = _stamps_text(entry.stamps)
+    return (entry.at_ms, stamps, *entry.facts[REACH:], entry.endpoint_id)
+
+
+def _reach_row(entry: Entry) -> tuple[Value, ...]:
+    return (*entry.facts[:REACH], entry.address_hash, entry.endpoint_id)
 
 
 def _flag(value: bool | None) -> int | None:

@@ -69,15 +69,8 @@ def apply_effect(
     look_again = changes.owners | write_stops(connection, effect.stops)
     seen, unknown = _resolve(connection, effect.activities)
     count(Incident.USER_MERGED, _merge(connection, changes, seen, now_ms))
-    new, active = _move_recency(connection, seen, rearm_after_ms)
-    returned = connection.execute(statements.CLOSE_RETURNED, moments).fetchall() if seen else []
-    tell(
-        connection,
-        (
-            closing(row, reason=Reason.ACTIVE_AGAIN, outcome=EpisodeOutcome.RETURNED, at_ms=now_ms)
-            for row in returned
-        ),
-    )
+    returned = _close_returned(connection, seen, now_ms)
+    new, active = _move_recency(connection, rearm_after_ms) if seen else (0, 0)
     if look_again:
         want(connection, look_again)
         connection.execute(statements.LOOK_AGAIN, moments)
@@ -90,7 +83,7 @@ def apply_effect(
     return Applied(
         users_active=active,
         users_new=new,
-        episodes_returned=len(returned),
+        episodes_returned=returned,
         receipts_matched=matched,
         activities_unknown=unknown,
     )
@@ -180,20 +173,32 @@ def _merge(
     return len(strangers)
 
 
-def _move_recency(
-    connection: sqlite3.Connection, seen: dict[str, int], rearm_after_ms: int | None
-) -> tuple[int, int]:
-    """Returns how many users are new, and of how many the recency moved (the new ones too)."""
+def _close_returned(connection: sqlite3.Connection, seen: dict[str, int], now_ms: int) -> int:
+    """Fills the `seen` table, and closes the episodes whose silence it ends; returns how many."""
     connection.execute(statements.SEE_NOBODY)
-    if not seen:
-        return 0, 0
     # In key order, so that neighbours are written to the same page one after the other.
     connection.executemany(statements.SEE, sorted(seen.items()))
+    if not seen:
+        return 0
+    closed = connection.execute(statements.CLOSE_RETURNED, {"now_ms": now_ms}).fetchall()
+    tell(
+        connection,
+        (
+            closing(row, reason=Reason.ACTIVE_AGAIN, outcome=EpisodeOutcome.RETURNED, at_ms=now_ms)
+            for row in closed
+        ),
+    )
+    return len(closed)
+
+
+def _move_recency(connection: sqlite3.Connection, rearm_after_ms: int | None) -> tuple[int, int]:
+    """Moves the recency of those in `seen`. Returns how many users are new, and of how many it
+    moved (the new ones too); a late or repeated activity moves nobody's."""
+    connection.execute(statements.FORGET_UNMOVED)
     new: int = connection.execute(statements.COUNT_NEW_USERS).fetchone()[0]
     moments = {"rearm_after_ms": rearm_after_ms}
     moved = connection.execute(statements.MOVE_RECENCY, moments).rowcount
-    if rearm_after_ms is not None:
-        connection.execute(statements.BRING_FORWARD, moments)
+    connection.execute(statements.BRING_FORWARD, moments)
     return new, moved
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -96,6 +95,6 @@ def _holder(descriptor: int) -> str:
 
 def _sign(descriptor: int, now_ms: int) -> None:
     since = datetime.fromtimestamp(now_ms // SECOND_MS, UTC).isoformat()
-    text = f"pid {os.getpid()} on {socket.gethostname()} since {since}\n"
+    text = f"pid {os.getpid()} on {os.uname().nodename} since {since}\n"
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, text.encode(), 0)

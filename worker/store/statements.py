@@ -56,21 +56,16 @@ FROM temp.wanted CROSS JOIN endpoints ON endpoint_id = key
 PUT_ENTRY = f"""
 INSERT INTO endpoints (endpoint_id, at_ms, stamps, {ENDPOINT_FACTS}, address_hash)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (endpoint_id) DO UPDATE SET
-  at_ms = excluded.at_ms,
-  stamps = excluded.stamps,
-  user_id = excluded.user_id,
-  channel_type = excluded.channel_type,
-  address = excluded.address,
-  active = excluded.active,
-  opted_out = excluded.opted_out,
-  timezone = excluded.timezone,
-  country = excluded.country,
-  locale = excluded.locale,
-  platform = excluded.platform,
-  attributes = excluded.attributes,
-  user_attributes = excluded.user_attributes,
-  address_hash = excluded.address_hash
+"""
+# Whose it is and where it leads changes seldom, and moves entries of two indexes.
+CHANGE_REACH = """
+UPDATE endpoints SET user_id = ?, channel_type = ?, address = ?, active = ?, address_hash = ?
+WHERE endpoint_id = ?
+"""
+CHANGE_FACTS = """
+UPDATE endpoints SET at_ms = ?, stamps = ?, opted_out = ?, timezone = ?, country = ?, locale = ?,
+  platform = ?, attributes = ?, user_attributes = ?
+WHERE endpoint_id = ?
 """
 TOUCH_ENTRY = "UPDATE endpoints SET at_ms = ?, stamps = ? WHERE endpoint_id = ?"
 DISPLACE = """
@@ -101,6 +96,10 @@ WHERE excluded.at_ms > at_ms
 
 SEE_NOBODY = "DELETE FROM temp.seen"
 SEE = "INSERT INTO temp.seen (user_id, at_ms) VALUES (?, ?)"
+FORGET_UNMOVED = """
+DELETE FROM temp.seen
+WHERE at_ms <= (SELECT last_active_ms FROM users WHERE users.user_id = seen.user_id)
+"""
 COUNT_NEW_USERS = """
 SELECT count(*) FROM temp.seen
 WHERE NOT EXISTS (SELECT 1 FROM users WHERE users.user_id = seen.user_id)
@@ -110,7 +109,6 @@ MOVE_RECENCY = """
 INSERT INTO users (user_id, last_active_ms, due_ms)
 SELECT user_id, at_ms, at_ms + :rearm_after_ms FROM temp.seen WHERE true
 ON CONFLICT (user_id) DO UPDATE SET last_active_ms = excluded.last_active_ms
-WHERE excluded.last_active_ms > last_active_ms
 """
 BRING_FORWARD = """
 UPDATE users SET due_ms = last_active_ms + :rearm_after_ms

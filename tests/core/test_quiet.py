@@ -1,0 +1,416 @@
+"""Nobody is woken at night (P6), nobody waits longer than the night, and days are the user's own.
+
+The clock changes are where such code goes wrong, so they are drawn from every zone of the IANA
+database, and the answers are held against an oracle that walks minute by minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from worker.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Channel, Endpoint, UserView
+from worker.quiet import (
+    SEARCH_MS_MAX,
+    Zone,
+    ZoneSource,
+    hold_until,
+    local_day_end_ms,
+    local_day_start_ms,
+    zone_of,
+)
+from worker.rules.matchers import parse_matcher
+from worker.rules.ruleset import QuietHours
+from worker.rules.zones import (
+    zone_named,
+    zone_names,
+    zones_of_country,
+    zones_of_phone,
+)
+
+ZONES = sorted(zone_names())
+DAY_MINUTES = 24 * 60
+
+
+def ms(text: str) -> int:
+    """`2026-03-29T00:30` is UTC; an offset may be given."""
+    when = datetime.fromisoformat(text)
+    return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()) * SECOND_MS
+
+
+def user(**said: str) -> UserView:
+    endpoint = Endpoint(endpoint_id="e", at_ms=1, **said)  # type: ignore[arg-type]
+    return UserView(user_id="u", last_active_ms=None, endpoints=(endpoint,))
+
+
+def window(begin: str, end: str, match: str = "", otherwise: str = "UTC") -> QuietHours:
+    minutes = [int(text[:2]) * 60 + int(text[3:]) for text in (begin, end)]
+    return QuietHours(
+        name=f"{begin}-{end}",
+        from_minute=minutes[0],
+        to_minute=minutes[1],
+        matchers=(parse_matcher(match),) if match else (),
+        otherwise=otherwise,
+    )
+
+
+NIGHT = window("21:00", "08:00")
+
+
+def held(view: UserView, now: str, *windows: QuietHours) -> str | None:
+    until_ms = hold_until(view, Channel.SMS, ms(now), windows or (NIGHT,))
+    if until_ms is None:
+        return None
+    return datetime.fromtimestamp(until_ms / SECOND_MS, UTC).strftime("%Y-%m-%dT%H:%M")
+
+
+# --- the plain cases --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("now", "until"),
+    [
+        ("2026-11-09T19:59:59", None),
+        ("2026-11-09T20:00", "2026-11-10T07:00"),
+        ("2026-11-09T23:30", "2026-11-10T07:00"),
+        ("2026-11-10T06:59:59", "2026-11-10T07:00"),
+        ("2026-11-10T07:00", None),
+    ],
+)
+def test_a_message_due_at_night_waits_for_the_morning(now: str, until: str | None) -> None:
+    assert held(user(timezone="Europe/Paris"), now) == until
+
+
+def test_a_window_within_a_day_holds_until_its_end() -> None:
+    noon = window("12:00", "13:30")
+    assert held(user(timezone="UTC"), "2026-11-09T12:00", noon) == "2026-11-09T13:30"
+    assert held(user(timezone="UTC"), "2026-11-09T13:30", noon) is None
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "until"),
+    [
+        # New York, 2026-03-08: 02:00 becomes 03:00, so 08:00 is an hour earlier in UTC.
+        ("America/New_York", "2026-03-08T06:30", "2026-03-08T12:00"),
+        # New York, 2026-11-01: 02:00 becomes 01:00.
+        ("America/New_York", "2026-11-01T05:30", "2026-11-01T13:00"),
+    ],
+)
+def test_the_morning_comes_by_the_changed_clock(zone: str, now: str, until: str) -> None:
+    assert held(user(timezone=zone), now) == until
+
+
+def test_quiet_hours_that_end_in_a_skipped_hour_end_at_the_skip() -> None:
+    # Berlin, 2026-03-29: there is no 02:30.
+    early = window("01:00", "02:30")
+    assert held(user(timezone="Europe/Berlin"), "2026-03-29T00:30", early) == "2026-03-29T01:00"
+
+
+def test_quiet_hours_that_end_in_a_repeated_hour_end_twice() -> None:
+    # Berlin, 2026-10-25: 02:00 to 03:00 comes twice, first from 00:00 UTC.
+    early = window("01:00", "02:30")
+    berlin = user(timezone="Europe/Berlin")
+    assert held(berlin, "2026-10-25T00:10", early) == "2026-10-25T00:30"
+    assert held(berlin, "2026-10-25T00:45", early) is None
+    assert held(berlin, "2026-10-25T01:10", early) == "2026-10-25T01:30"
+
+
+def test_every_window_that_matches_must_be_open() -> None:
+    paris = user(timezone="Europe/Paris", country="FR")
+    law = window("20:00", "10:00", match='country="FR"')
+    assert held(paris, "2026-11-09T22:00", NIGHT, law) == "2026-11-10T09:00"
+    assert held(user(timezone="Europe/Paris"), "2026-11-09T22:00", NIGHT, law) == (
+        "2026-11-10T07:00"
+    )
+    # One ends where the next begins.
+    siesta = window("08:00", "09:15")
+    assert held(paris, "2026-11-09T22:00", NIGHT, siesta) == "2026-11-10T08:15"
+
+
+def test_a_window_may_be_for_one_channel() -> None:
+    view = user(timezone="UTC")
+    sms_only = (window("21:00", "08:00", match='channel="sms"'),)
+    now_ms = ms("2026-11-09T22:00")
+    assert hold_until(view, Channel.SMS, now_ms, sms_only) == ms("2026-11-10T08:00")
+    assert hold_until(view, Channel.EMAIL, now_ms, sms_only) is None
+
+
+def test_without_quiet_hours_nothing_waits() -> None:
+    assert hold_until(user(), Channel.SMS, 0, ()) is None
+
+
+def test_windows_that_leave_no_minute_are_looked_at_again_after_the_search() -> None:
+    always = (NIGHT, window("08:00", "21:00"))
+    now_ms = ms("2026-11-09T12:00")
+    assert hold_until(user(timezone="UTC"), Channel.SMS, now_ms, always) == now_ms + SEARCH_MS_MAX
+
+
+# --- where the user is ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "zone"),
+    [
+        (
+            {"timezone": "Asia/Seoul", "country": "FR"},
+            Zone(("Asia/Seoul",), ZoneSource.TIMEZONE),
+        ),
+        ({"timezone": "PST", "country": "FR"}, Zone(("Europe/Paris",), ZoneSource.COUNTRY)),
+        (
+            {"timezone": "../../etc/passwd", "country": "FR"},
+            Zone(("Europe/Paris",), ZoneSource.COUNTRY),
+        ),
+        (
+            {"channel_type": "SMS", "address": "+33612345678"},
+            Zone(("Europe/Paris",), ZoneSource.PHONE_PREFIX),
+        ),
+        (
+            {"country": "Narnia", "channel_type": "VOICE", "address": "+81312345678"},
+            Zone(("Asia/Tokyo",), ZoneSource.PHONE_PREFIX),
+        ),
+        ({"channel_type": "GCM", "address": "+33612345678"}, Zone((), ZoneSource.OTHERWISE)),
+        ({"channel_type": "SMS", "address": "0612345678"}, Zone((), ZoneSource.OTHERWISE)),
+        ({"timezone": "Factory"}, Zone((), ZoneSource.OTHERWISE)),
+        ({"timezone": ""}, Zone((), ZoneSource.OTHERWISE)),
+        ({}, Zone((), ZoneSource.OTHERWISE)),
+    ],
+)
+def test_a_zone_is_taken_from_the_best_that_is_known_and_says_from_what(
+    said: dict[str, str], zone: Zone
+) -> None:
+    assert zone_of(user(**said)) == zone
+
+
+def test_the_newest_endpoint_with_a_valid_zone_tells_it() -> None:
+    endpoints = [
+        Endpoint(endpoint_id=str(index), at_ms=index, timezone=name)
+        for index, name in enumerate(["Asia/Seoul", "Europe/Paris", "CST", None])
+    ]
+    view = UserView(user_id="u", last_active_ms=None, endpoints=tuple(endpoints))
+    assert zone_of(view).names == ("Europe/Paris",)
+
+
+def test_a_rule_says_what_to_assume_and_in_which_order() -> None:
+    view = user(country="FR", channel_type="SMS", address="+81312345678")
+    assert zone_of(view, ("phone_prefix", "country")).names == ("Asia/Tokyo",)
+    assert zone_of(view, (), "America/Lima") == Zone(("America/Lima",), ZoneSource.OTHERWISE)
+
+
+def test_a_country_with_many_zones_is_quiet_while_it_is_night_in_any_of_them() -> None:
+    # 08:00 in Honolulu is 18:00 UTC; New York falls silent at 21:00, which is 02:00 UTC.
+    american = user(country="US")
+    assert len(zone_of(american).names) > 20
+    assert held(american, "2026-01-15T17:59") == "2026-01-15T18:00"
+    assert held(american, "2026-01-15T18:00") is None
+    assert held(american, "2026-01-16T02:00") == "2026-01-16T18:00"
+
+
+@pytest.mark.parametrize(
+    ("number", "some", "none"),
+    [
+        ("+12125550123", "America/New_York", "America/Toronto"),
+        ("+16715551234", "Pacific/Guam", "America/New_York"),
+        # No such area code, so every country of the calling code is possible.
+        ("+15550000000", "America/Toronto", "Europe/Paris"),
+    ],
+)
+def test_a_calling_code_shared_by_countries_is_told_apart_where_it_can_be(
+    number: str, some: str, none: str
+) -> None:
+    zones = zones_of_phone(number)
+    assert some in zones
+    assert none not in zones
+
+
+@pytest.mark.parametrize("number", ["", "+", "+999", "+80012345678", "abc", "12065550182", "+1"])
+def test_a_number_of_no_country_has_no_zone(number: str) -> None:
+    assert zones_of_phone(number) == ()
+
+
+def test_a_country_has_the_zones_of_its_own_and_not_of_its_neighbours() -> None:
+    assert zones_of_country("DE") == ("Europe/Berlin", "Europe/Busingen")
+    assert zones_of_country("KR") == ("Asia/Seoul",)
+    assert zones_of_country("XX") == ()
+
+
+def test_when_nothing_is_known_the_message_goes_out_around_noon_in_utc() -> None:
+    unknown = window("21:00", "08:00", otherwise="defer_to_utc_midday")
+    assert held(user(), "2026-11-09T10:00", unknown) == "2026-11-09T12:00"
+    assert held(user(), "2026-11-09T12:59:59", unknown) is None
+    assert held(user(), "2026-11-09T13:00", unknown) == "2026-11-10T12:00"
+
+
+def test_when_nothing_is_known_the_stated_zone_holds() -> None:
+    lima = window("21:00", "08:00", otherwise="America/Lima")
+    assert held(user(), "2026-11-09T10:00", lima) == "2026-11-09T13:00"
+
+
+# --- all zones, all clock changes -------------------------------------------------------------
+
+
+def offset_of(name: str, at_ms: int) -> float:
+    offset = datetime.fromtimestamp(at_ms / SECOND_MS, zone_named(name)).utcoffset()
+    assert offset is not None
+    return offset.total_seconds()
+
+
+@cache
+def clock_changes(name: str) -> tuple[int, ...]:
+    """The minutes of 2026 and 2027 at which the clock of a zone changes, or some noon."""
+    first, changes = ms("2026-01-01T00:00"), []
+    for day_ms in range(first, first + 730 * DAY_MS, DAY_MS):
+        if offset_of(name, day_ms) != offset_of(name, day_ms + DAY_MS):
+            low, high = day_ms, day_ms + DAY_MS
+            while high - low > MINUTE_MS:
+                middle = (low + high) // 2 // MINUTE_MS * MINUTE_MS
+                same = offset_of(name, middle) == offset_of(name, low)
+                low, high = (middle, high) if same else (low, middle)
+            changes.append(high)
+    return tuple(changes) or (ms("2026-06-01T12:00"),)
+
+
+def is_quiet(names: Sequence[str], windows: Sequence[QuietHours], at_ms: int) -> bool:
+    for name in names:
+        wall = datetime.fromtimestamp(at_ms / SECOND_MS, zone_named(name))
+        minute = wall.hour * 60 + wall.minute
+        for span in windows:
+            begin, end = span.from_minute, span.to_minute
+            inside = begin <= minute < end if begin < end else not end <= minute < begin
+            if inside:
+                return True
+    return False
+
+
+minutes = st.integers(0, DAY_MINUTES - 1)
+spans = st.tuples(minutes, minutes).filter(lambda span: span[0] != span[1])
+
+
+@settings(max_examples=150)
+@given(
+    name=st.sampled_from(ZONES),
+    which=st.integers(0, 3),
+    before_minutes=st.integers(-180, DAY_MINUTES),
+    drawn=st.lists(spans, min_size=1, max_size=2),
+)
+@example(name="Australia/Lord_Howe", which=0, before_minutes=60, drawn=[(90, 105)])
+@example(name="Africa/Cairo", which=0, before_minutes=90, drawn=[(1380, 30)])
+@example(name="Pacific/Apia", which=0, before_minutes=90, drawn=[(1260, 480), (481, 482)])
+def test_a_hold_ends_at_the_very_first_open_minute(
+    name: str, which: int, before_minutes: int, drawn: list[tuple[int, int]]
+) -> None:
+    changes = clock_changes(name)
+    now_ms = changes[which % len(changes)] - before_minutes * MINUTE_MS
+    windows = [QuietHours(name=str(span), from_minute=span[0], to_minute=span[1]) for span in drawn]
+    walked = range(now_ms, now_ms + 3 * DAY_MS, MINUTE_MS)
+    expected = next((at for at in walked if not is_quiet([name], windows, at)), None)
+    until_ms = hold_until(user(timezone=name), Channel.PUSH, now_ms, windows)
+    assert (until_ms or now_ms) == (expected or now_ms + SEARCH_MS_MAX)
+
+
+@settings(max_examples=200)
+@given(
+    name=st.sampled_from(ZONES),
+    which=st.integers(0, 3),
+    before_ms=st.integers(-DAY_MS, DAY_MS),
+    drawn=spans,
+)
+def test_a_hold_is_exact_to_the_millisecond(
+    name: str, which: int, before_ms: int, drawn: tuple[int, int]
+) -> None:
+    changes = clock_changes(name)
+    now_ms = changes[which % len(changes)] - before_ms
+    windows = [QuietHours(name="q", from_minute=drawn[0], to_minute=drawn[1])]
+    until_ms = hold_until(user(timezone=name), Channel.PUSH, now_ms, windows)
+    assert (until_ms is None) is not is_quiet([name], windows, now_ms)
+    if until_ms is not None:
+        assert is_quiet([name], windows, until_ms - 1)
+        assert not is_quiet([name], windows, until_ms)
+
+
+def test_no_zone_is_woken_around_any_clock_change() -> None:
+    for name in ZONES:
+        for change_ms in clock_changes(name):
+            for now_ms in range(change_ms - 12 * HOUR_MS, change_ms + 12 * HOUR_MS, 3 * HOUR_MS):
+                until_ms = hold_until(user(timezone=name), Channel.PUSH, now_ms, (NIGHT,))
+                assert (until_ms is None) is not is_quiet([name], [NIGHT], now_ms)
+                assert not is_quiet([name], [NIGHT], until_ms or now_ms)
+
+
+@settings(max_examples=30)
+@given(
+    country=st.sampled_from(["US", "RU", "AU", "BR", "CL", "FR", "ID", "KI"]),
+    at_hours=st.integers(0, 365 * 24),
+)
+def test_a_country_is_never_woken_in_any_of_its_zones(country: str, at_hours: int) -> None:
+    now_ms = ms("2026-01-01T00:00") + at_hours * HOUR_MS
+    until_ms = hold_until(user(country=country), Channel.PUSH, now_ms, (NIGHT,))
+    names = zones_of_country(country)
+    walked = range(now_ms, now_ms + 3 * DAY_MS, 15 * MINUTE_MS)
+    expected = next((at for at in walked if not is_quiet(names, [NIGHT], at)), None)
+    assert (until_ms or now_ms) == (expected or now_ms + SEARCH_MS_MAX)
+
+
+# --- calendar days ----------------------------------------------------------------------------
+
+
+def zone(*names: str) -> Zone:
+    return Zone(names, ZoneSource.TIMEZONE)
+
+
+def test_a_day_is_the_users_own() -> None:
+    now_ms = ms("2026-11-09T02:00")
+    assert local_day_start_ms(zone("America/New_York"), now_ms) == ms("2026-11-08T05:00")
+    assert local_day_start_ms(zone("Asia/Seoul"), now_ms) == ms("2026-11-08T15:00")
+    assert local_day_start_ms(zone(), now_ms) == ms("2026-11-09T00:00")
+    assert local_day_start_ms(zone("UTC"), now_ms, 7) == ms("2026-11-03T00:00")
+    assert local_day_end_ms(zone("Asia/Seoul"), now_ms) == ms("2026-11-09T15:00")
+
+
+def test_of_several_zones_the_day_that_counts_most_is_taken() -> None:
+    both = zone("America/New_York", "Asia/Seoul")
+    now_ms = ms("2026-11-09T02:00")
+    assert local_day_start_ms(both, now_ms) == ms("2026-11-08T05:00")
+    assert local_day_end_ms(both, now_ms) == ms("2026-11-09T15:00")
+
+
+def test_a_day_may_have_23_or_25_hours() -> None:
+    paris = zone("Europe/Paris")
+    for noon, hours in (("2026-03-29T12:00", 23), ("2026-10-25T12:00", 25)):
+        start_ms = local_day_start_ms(paris, ms(noon))
+        assert local_day_end_ms(paris, ms(noon)) - start_ms == hours * HOUR_MS
+
+
+@pytest.mark.parametrize(
+    "name", ["Africa/Cairo", "America/Santiago", "Asia/Beirut", "America/Havana"]
+)
+def test_where_midnight_is_skipped_or_comes_twice_the_day_begins_with_its_first_instant(
+    name: str,
+) -> None:
+    for change_ms in clock_changes(name):
+        now_ms = change_ms + 6 * HOUR_MS
+        start_ms = local_day_start_ms(zone(name), now_ms)
+        today = datetime.fromtimestamp(now_ms / SECOND_MS, zone_named(name)).date()
+        for at_ms, expected in ((start_ms, True), (start_ms - 1, False)):
+            day = datetime.fromtimestamp(at_ms / SECOND_MS, zone_named(name)).date()
+            assert (day == today) is expected
+
+
+@settings(max_examples=200)
+@given(
+    names=st.lists(st.sampled_from(ZONES), min_size=1, max_size=3),
+    days=st.integers(1, 7),
+    sent_hours=st.integers(0, 400 * 24),
+    later_hours=st.integers(0, 9 * 24),
+)
+def test_a_send_counts_from_its_day_until_its_days_are_over(
+    names: list[str], days: int, sent_hours: int, later_hours: int
+) -> None:
+    sent_ms = ms("2026-01-01T00:30") + sent_hours * HOUR_MS
+    now_ms = sent_ms + later_hours * HOUR_MS
+    counts = sent_ms >= local_day_start_ms(zone(*names), now_ms, days)
+    assert counts is (now_ms < local_day_end_ms(zone(*names), sent_ms, days))

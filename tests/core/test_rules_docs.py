@@ -1,0 +1,61 @@
+"""docs/rules.md tells of every key that works, and its examples load."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from worker.rules.forms import Form
+from worker.rules.load import inspect
+from worker.rules.ruleset import ExitOn
+from worker.rules.schema import RuleFile
+from worker.rules.templates import _FILTERS
+
+DOCS = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
+ALIASES = {"d", "count", "e"}
+"""Second names of filters, known to those who know Jinja2."""
+
+
+def forms_in(annotation: Any) -> Iterator[type[Form]]:
+    if isinstance(annotation, type) and issubclass(annotation, Form):
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from forms_in(field.annotation)
+    for argument in get_args(annotation):
+        yield from forms_in(argument)
+
+
+KEYS = sorted(
+    {
+        field.alias or name
+        for form in forms_in(RuleFile)
+        for name, field in form.model_fields.items()
+    }
+)
+
+
+def test_every_key_every_exit_and_every_filter_is_told_of() -> None:
+    assert len(KEYS) > 35
+    words = {*KEYS, *ExitOn, *_FILTERS} - ALIASES
+    assert sorted(word for word in words if f"`{word}`" not in DOCS) == []
+
+
+def test_every_form_and_field_has_a_description() -> None:
+    for form in forms_in(RuleFile):
+        assert form.__doc__
+        for name, field in form.model_fields.items():
+            nested = any(True for _ in forms_in(field.annotation))
+            assert field.description or nested or name in ("match", "channel"), (form, name)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_loads(example: str, tmp_path: Path) -> None:
+    if "rules:" not in example:
+        example = EXAMPLES[0] + example
+    (tmp_path / "example.yaml").write_text(example)
+    assert inspect(tmp_path).problems == ()
