@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from worker.model import Channel
+import phonenumbers
 
-PHONE_DIGITS_MIN: Final = 10
-"""A number without "+" and at least this long is taken to begin with its country code, as the
-files people import into Pinpoint have it ("12065550182"). Shorter ones are national numbers or
-short codes, whose country nobody knows."""
+from worker.model import Channel
 
 CHANNEL_TYPE_OF: Final = {Channel.EMAIL: "EMAIL", Channel.SMS: "SMS"}
 
@@ -21,18 +18,20 @@ _PHONE_TYPES: Final = frozenset({"SMS", "VOICE"})
 _PHONE_PUNCTUATION: Final = {ord(mark): None for mark in " \t\u00a0()-."}
 
 
-def normalise_address(channel_type: str | None, address: str) -> str:
+def normalise_address(channel_type: str | None, address: str, country: str | None = None) -> str:
     """The spelling under which an address is kept. `channel_type` is Pinpoint's ChannelType.
 
-    EMAIL: without a display name, lower case. SMS, VOICE: "+" and digits where the country code
-    is there. All others (push tokens) are case-sensitive and only stripped. May return "".
+    EMAIL: without a display name, lower case. SMS, VOICE: "+" and digits; a number without "+", as
+    the files people imported into Pinpoint have it, only where `country` (alpha-2) tells how to
+    read it: "2025550191" is one number in the US and another in Egypt, and a guess would write to
+    a stranger (P5). All others (push tokens) are case-sensitive and only stripped. May return "".
     Normalising twice changes nothing.
     """
     bare = address.strip()
     if channel_type == "EMAIL":
         return _mailbox(bare).lower()
     if channel_type in _PHONE_TYPES:
-        return _phone(bare)
+        return _phone(bare, country)
     return bare
 
 
@@ -43,10 +42,16 @@ def _mailbox(address: str) -> str:
     return address
 
 
-def _phone(number: str) -> str:
+def _phone(number: str, country: str | None) -> str:
     if number.startswith("+") and number[1:].isdigit():
         return number
     bare = number.translate(_PHONE_PUNCTUATION)
-    # No country code begins with 0: such a number is national and stays as it is.
-    international = bare.isascii() and bare.isdigit() and not bare.startswith("0")
-    return f"+{bare}" if international and len(bare) >= PHONE_DIGITS_MIN else bare
+    if bare.startswith("+") or country is None or not (bare.isascii() and bare.isdigit()):
+        return bare
+    try:
+        parsed = phonenumbers.parse(bare, country)
+    except phonenumbers.NumberParseException:
+        return bare
+    if not phonenumbers.is_valid_number(parsed):
+        return bare
+    return str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164))

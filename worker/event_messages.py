@@ -136,8 +136,13 @@ def report_signals(report: MessageReport, *, active: bool) -> Iterator[Signal]:
 
 
 def _normalised(channel: Channel, addresses: tuple[str, ...]) -> list[str]:
+    """Addresses as a provider reports them. Its numbers begin with their country code, also where
+    it leaves the "+" out."""
     kind = CHANNEL_TYPE_OF[channel]
-    return [bare for address in addresses if (bare := normalise_address(kind, address))]
+    known = [bare for address in addresses if (bare := normalise_address(kind, address))]
+    if channel is Channel.SMS:
+        return [f"+{number}" if number.isdigit() else number for number in known]
+    return known
 
 
 # --- Pinpoint ---------------------------------------------------------------------------------

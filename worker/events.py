@@ -278,17 +278,17 @@ def _endpoint(shape: EndpointShape, endpoint_id: str, user_id: str | None, at_ms
     """The address book entry an event carries. Its time is the event's arrival: the record shows
     the endpoint as it was then, however long the event itself had waited on the device."""
     demographic = shape.demographic or _NO_DEMOGRAPHIC
-    country = shape.location.country if shape.location else None
+    country = alpha_2((shape.location.country if shape.location else "") or "") or None
     return Endpoint(
         endpoint_id=endpoint_id,
         at_ms=at_ms,
         user_id=user_id,
         channel_type=shape.channel_type or None,
-        address=normalise_address(shape.channel_type, shape.address or "") or None,
+        address=normalise_address(shape.channel_type, shape.address or "", country) or None,
         active=shape.endpoint_status == "ACTIVE" if shape.endpoint_status else None,
         opted_out=shape.opt_out == "ALL" if shape.opt_out else None,
         timezone=demographic.timezone or None,
-        country=alpha_2(country or "") or None,
+        country=country,
         locale=demographic.locale or None,
         platform=demographic.platform or None,
         attributes=_attributes(shape.attributes),

@@ -73,6 +73,7 @@ class Reason(StrEnum):
     TEMPLATE_ERROR = "template_error"
     # a stage that cannot be delivered on its channel
     NO_ADDRESS = "no_address"
+    INVALID_ADDRESS = "invalid_address"
     OPTED_OUT = "opted_out"
     INACTIVE_ADDRESS = "inactive_address"
     SUPPRESSED = "suppressed"

@@ -51,6 +51,8 @@ def undeliverable(endpoint: Endpoint) -> Reason | None:
     """Why nothing may be sent to an endpoint (P5); None when it is live."""
     if not endpoint.address:
         return Reason.NO_ADDRESS
+    if endpoint.channel is Channel.SMS and not endpoint.address.startswith("+"):
+        return Reason.INVALID_ADDRESS
     if endpoint.opted_out:
         return Reason.OPTED_OUT
     if endpoint.active is False:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, Final
 
 from worker.model import Record
@@ -257,7 +258,7 @@ def mail_event(kind: str = "delivered", **changes: Any) -> Event:
         "session": {},
         "attributes": {"feedback": "received"},
         "client_context": {"custom": {"legacy_identifier": "app0"}},
-        "facets": {"email_channel": {"mail_event": {"mail": mail, **_MAIL_FACTS[kind]}}},
+        "facets": {"email_channel": {"mail_event": {"mail": mail, **deepcopy(_MAIL_FACTS[kind])}}},
         "awsAccountId": "123456789012",
     } | changes
 

@@ -18,8 +18,8 @@ from worker.countries import _ALPHA_2_OF, alpha_2
         ("EMAIL", "  Kim@Example.COM ", "kim@example.com"),
         ("EMAIL", "Kim Lee <Kim@Example.com>", "kim@example.com"),
         ("SMS", "+1 (555) 010-0042", "+15550100042"),
-        ("SMS", "15550100042", "+15550100042"),
-        ("VOICE", "1.555.010.0042", "+15550100042"),
+        ("SMS", "12065550182", "12065550182"),
+        ("VOICE", "(202) 555-0191", "2025550191"),
         ("SMS", "010-1234-5678", "01012345678"),
         ("SMS", "73822", "73822"),
         ("SMS", "SHOP", "SHOP"),
@@ -31,6 +31,24 @@ from worker.countries import _ALPHA_2_OF, alpha_2
 )
 def test_an_address_has_one_spelling(channel_type: str, address: str, kept_as: str) -> None:
     assert normalise_address(channel_type, address) == kept_as
+
+
+@pytest.mark.parametrize(
+    ("address", "country", "kept_as"),
+    [
+        ("12065550182", "US", "+12065550182"),
+        ("(202) 555-0191", "US", "+12025550191"),
+        ("010-1234-5678", "KR", "+821012345678"),
+        ("+44 20 7946 0018", "US", "+442079460018"),
+        ("73822", "US", "73822"),
+        ("2065550182", "Korea", "2065550182"),
+    ],
+)
+def test_a_number_without_plus_is_read_as_its_country_reads_it(
+    address: str, country: str, kept_as: str
+) -> None:
+    assert normalise_address("SMS", address, country) == kept_as
+    assert normalise_address("SMS", kept_as, country) == kept_as
 
 
 @given(

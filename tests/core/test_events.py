@@ -22,7 +22,6 @@ from tests.core.samples import (
     KINESIS_MS,
     MAIL,
     MESSAGE_ID,
-    PHONE,
     TOKEN,
     USER_ID,
     Event,
@@ -291,7 +290,7 @@ def test_status_and_opt_out_are_unknown_when_the_event_does_not_say(
 
 @pytest.mark.parametrize(
     ("channel_type", "address", "kept_as"),
-    [("EMAIL", " Kim@Example.com", "kim@example.com"), ("SMS", "1 555 010-0042", PHONE)],
+    [("EMAIL", " Kim@Example.com", "kim@example.com"), ("SMS", "010-1234-5678", "+821012345678")],
 )
 def test_the_address_of_an_endpoint_is_kept_in_its_one_spelling(
     channel_type: str, address: str, kept_as: str

@@ -141,6 +141,13 @@ def test_a_channel_that_cannot_be_used_gives_way_to_the_next_at_once(
     assert reason in life.reasons()
 
 
+def test_a_phone_number_without_its_country_code_is_not_written_to() -> None:
+    life = Life(endpoints=(replace(SMS, address="2025550191"), MAIL))
+    life.active(0)
+    assert life.until(40) == [(7, "email")]
+    assert Reason.INVALID_ADDRESS in life.reasons()
+
+
 def test_a_dead_token_moves_the_user_to_email_at_once() -> None:
     def answer(delivery: Delivery) -> Outcome:
         if delivery.claim.stage == "push":

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiobotocore.session import get_session
 
 from tests.kinesis.fake_kinesis import NOW_MS, FakeKinesis
 from tests.kinesis.reading import Worker
@@ -29,11 +30,18 @@ def kinesalite() -> Generator[str]:
         yield endpoint
 
 
+@pytest.fixture(scope="session")
+def session() -> Any:
+    """Parsing the service model once takes most of the time of making clients."""
+    return get_session()
+
+
 @pytest_asyncio.fixture
 async def client(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, session: Any
 ) -> AsyncGenerator[Any]:
     """A client to the peer the test is marked with; to nobody when it is marked with none."""
+    monkeypatch.setattr("worker.kinesis.client.get_session", lambda: session)
     mark = request.node.get_closest_marker("peer")
     fixture = None if mark is None else mark.args[0].replace("-", "_")
     endpoint = request.getfixturevalue(fixture) if fixture else "http://127.0.0.1:1"

@@ -68,12 +68,12 @@ async def test_a_gap_is_crossed_quickly_and_a_shard_without_news_is_not_hammered
 
 
 async def test_an_idle_shard_does_not_slow_a_busy_one(worker: Worker, service: FakeKinesis) -> None:
-    shards = [FIRST, *(service.add_shard() for _ in range(29))]
+    shards = [FIRST, *(service.add_shard() for _ in range(19))]
     state = State()
     async with worker.reading(state):
         await worker.clock.advance(5)
-        for _ in range(10):
-            service.put(shards[17], "a")
+        for _ in range(5):
+            service.put(shards[13], "a")
             before = len(state.read)
             await worker.clock.advance(1)
             assert len(state.read) == before + 1
@@ -82,18 +82,18 @@ async def test_an_idle_shard_does_not_slow_a_busy_one(worker: Worker, service: F
 async def test_answers_in_memory_are_bounded_however_many_shards_are_behind(
     worker: Worker, service: FakeKinesis
 ) -> None:
-    shards = [FIRST, *(service.add_shard() for _ in range(39))]
+    shards = [FIRST, *(service.add_shard() for _ in range(15))]
     for shard in shards:
         service.put(shard, "a", "b")
     state = State()
     state.positions = {shard: Position(shard_id=shard) for shard in shards}
     async with worker.reading(state, commits=False, answers_in_memory_max=5) as reading:
-        await worker.clock.advance(120)
+        await worker.clock.advance(20)
         assert len(service.calls_of("GetRecords")) == 5
 
         reading.open_for_commits.set()
-        await worker.clock.advance(30)
-    assert len(state.read) == 80
+        await worker.clock.advance(3)
+    assert len(state.read) == 32
 
 
 async def test_the_watermark_is_unknown_until_every_shard_was_read(

@@ -29,6 +29,7 @@ SENTENCES: Mapping[str, str] = {
     Reason.CHANNEL_PAUSED: "the channel is paused: the provider refuses our set-up",
     Reason.TEMPLATE_ERROR: "the message cannot be written, a value is missing",
     Reason.NO_ADDRESS: "no address on this channel",
+    Reason.INVALID_ADDRESS: "a phone number without its country code, nobody knows whose it is",
     Reason.OPTED_OUT: "opted out of this channel",
     Reason.INACTIVE_ADDRESS: "the address is inactive",
     Reason.SUPPRESSED: "the address bounced, complained, unsubscribed or is dead",

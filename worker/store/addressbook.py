@@ -227,7 +227,7 @@ def _said(endpoint: Endpoint) -> tuple[Value, ...]:
     return (
         endpoint.user_id,
         endpoint.channel_type,
-        normalise_address(endpoint.channel_type, endpoint.address or "") or None,
+        normalise_address(endpoint.channel_type, endpoint.address or "", endpoint.country) or None,
         _flag(endpoint.active),
         _flag(endpoint.opted_out),
         endpoint.timezone,

@@ -198,7 +198,8 @@ def _move_recency(connection: sqlite3.Connection, rearm_after_ms: int | None) ->
     new: int = connection.execute(statements.COUNT_NEW_USERS).fetchone()[0]
     moments = {"rearm_after_ms": rearm_after_ms}
     moved = connection.execute(statements.MOVE_RECENCY, moments).rowcount
-    connection.execute(statements.BRING_FORWARD, moments)
+    if rearm_after_ms is not None:
+        connection.execute(statements.BRING_FORWARD, moments)
     return new, moved
 
 
