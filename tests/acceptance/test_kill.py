@@ -18,7 +18,7 @@ from tests.acceptance.world import World, now_ms, pause, until, world
 from worker.clock import SystemClock
 from worker.model import CHANNEL_OF_TYPE, ClaimState
 from worker.sandbox.crowd import COMES_BACK_AFTER, Crowd, Habit, Member
-from worker.sandbox.demo_verdict import AFTER_RETURN_SECONDS
+from worker.sandbox.demo_verdict import LADDER, nothing_after_return
 from worker.sandbox.pinpoint_replies import ACCEPTED, DEAD, Reply
 from worker.store.reading import StateReader
 
@@ -28,7 +28,6 @@ ALIVE_SECONDS = (0.1, 1.5)
 """How long a worker lives once it is ready."""
 SECONDS_PER_KILL = 1.8
 """About what one life and the next start take; the crowd drifts off all along."""
-LADDER = ("push", "email", "sms")
 RULES = Path(__file__).parents[2] / "worker" / "sandbox" / "demo_rules" / "shop.yaml"
 SILENT = {Habit.STAYS, Habit.OPTED_OUT, Habit.ASLEEP}
 WITHOUT_PUSH = {Habit.DEAD_TOKEN, Habit.NO_PUSH}
@@ -73,6 +72,7 @@ async def _feed(one: World, crowd: Crowd, begin_ms: int) -> None:
     while True:
         for key, data in crowd.events(until=(now_ms() - begin_ms) / 1_000):
             one.stream.put(data, partition_key=key, now_ms=now_ms())
+        crowd.landed((now_ms() - begin_ms) / 1_000)
         sends = one.sends
         for send in sends[seen:]:
             if send.status == "SUCCESSFUL":
@@ -108,11 +108,10 @@ def _problem(member: Member, uncertain: set[str]) -> str | None:
         return f"a stage came twice: {got}"
     if member.habit in SILENT:
         return f"was written to: {got} {uncertain}" if got or uncertain else None
-    back = member.returned_at
-    if back is not None and any(at > back + AFTER_RETURN_SECONDS for at, _ in member.received):
-        return f"was written to after coming back: {member.received}, back at {back}"
+    if not nothing_after_return(member):
+        return f"was written to after coming back at {member.in_stream_at}: {member.received}"
     reachable = [c for c in LADDER if c != "push" or member.habit not in WITHOUT_PUSH]
-    if back is not None:
+    if member.returned_at is not None:
         reachable = reachable[: reachable.index(COMES_BACK_AFTER[member.habit]) + 1]
     missing = [channel for channel in reachable if channel not in got and channel not in uncertain]
     return f"still lacks {missing}" if missing else None

@@ -28,15 +28,17 @@ async def test_a_reshard_while_nobody_reads_loses_nothing_and_keeps_the_order(
     service.put(FIRST, "rest of the parent")
     left, right = service.split(FIRST)
     service.put(left, "left")
-    service.put(right, "right")
+    # Much to read on the right, so that the merge child could be opened too early.
+    service.answer_records = 1
+    service.put(right, "right", "right", "right", "right")
     merged = service.add_shard(left, right)
     service.put(merged, "merged")
     async with worker.reading(state):
         await worker.clock.advance(10)
 
     assert state.texts[:2] == ["read before the stop", "rest of the parent"]
-    assert sorted(state.texts[2:4]) == ["left", "right"]
-    assert state.texts[4:] == ["merged"]
+    assert sorted(state.texts[2:7]) == ["left", "right", "right", "right", "right"]
+    assert state.texts[7:] == ["merged"]
     assert {name for name, position in state.positions.items() if position.ended} == {
         FIRST,
         left,

@@ -6,8 +6,9 @@ import itertools
 
 import pytest
 
-from tests.kinesis.fake_kinesis import NOW_MS, Body, FakeKinesis
+from tests.kinesis.fake_kinesis import NOW_MS, Body, FakeKinesis, error
 from tests.kinesis.reading import State, Worker
+from worker.kinesis.source import LISTING_SECONDS
 from worker.model import DAY_MS, MINUTE_MS, Position
 
 FIRST = "shardId-000000000000"
@@ -178,17 +179,42 @@ async def test_the_end_of_a_closed_shard_does_not_pass_for_the_end_of_the_stream
 async def test_a_split_leaves_no_moment_without_a_watermark(
     worker: Worker, service: FakeKinesis
 ) -> None:
+    def children_fail(request: Body) -> tuple[int, Body | bytes]:
+        if request["ShardIterator"].startswith(FIRST):
+            return service.answer("GetRecords", request)
+        return error("InternalFailureException")(request)
+
     async with worker.reading(State()) as reading:
         await worker.clock.advance(5)
         left, right = service.split(FIRST)
-        stuck = ["InternalFailureException"] * 12
-        for number in range(200):
-            if number == 10:
-                service.fail("GetRecords", *stuck)
+        split_ms = worker.clock.now_ms()
+        service.fail("GetRecords", *[children_fail] * 12)
+        for _ in range(50):
             watermark_ms = reading.source.watermark_ms()
             assert watermark_ms is not None
+            assert watermark_ms <= split_ms
             await worker.clock.advance(0.1)
         assert [status.shard_id for status in reading.source.shards()] == [left, right]
+        await worker.clock.advance(60)
+        assert (reading.source.watermark_ms() or 0) > split_ms
+
+
+async def test_a_shard_that_was_closed_while_it_was_read_speaks_only_for_its_records(
+    worker: Worker, service: FakeKinesis
+) -> None:
+    """kinesalite answers a closed shard with an iterator and "0 ms behind" once more."""
+
+    def not_yet_the_end(request: Body) -> tuple[int, Body]:
+        iterator = request["ShardIterator"]
+        return 200, {"Records": [], "MillisBehindLatest": 0, "NextShardIterator": iterator}
+
+    async with worker.reading(State()) as reading:
+        await worker.clock.advance(5)
+        service.split(FIRST)
+        split_ms = worker.clock.now_ms()
+        service.fail("GetRecords", *[not_yet_the_end] * 100)
+        await worker.clock.advance(90)
+        assert (reading.source.watermark_ms() or 0) <= split_ms + LISTING_SECONDS * 1_000
 
 
 async def test_children_the_listing_does_not_show_yet_are_waited_for(
@@ -215,7 +241,9 @@ async def test_children_the_listing_does_not_show_yet_are_waited_for(
         at_end_ms = worker.clock.now_ms()
         await worker.clock.advance(20)
         assert state.positions[FIRST].ended
-        assert (reading.source.watermark_ms() or 0) <= at_end_ms + 1_000
+        watermark_ms = reading.source.watermark_ms()
+        assert watermark_ms is not None
+        assert watermark_ms <= at_end_ms + 1_000
         await worker.clock.advance(20)
         assert worker.clock.now_ms() - (reading.source.watermark_ms() or 0) <= 1_000
 

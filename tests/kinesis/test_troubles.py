@@ -302,6 +302,31 @@ async def test_a_null_iterator_alone_does_not_end_a_shard(
     assert len({call["ShardIterator"] for call in service.calls_of("GetRecords")[:4]}) == 1
 
 
+async def test_a_shard_missing_from_the_list_is_let_go_but_not_marked_as_ended(
+    worker: Worker, service: FakeKinesis
+) -> None:
+    state = State()
+    service.put(FIRST, "a")
+
+    def the_last(request: Body) -> tuple[int, Body | bytes]:
+        _, body = service.answer("GetRecords", request)
+        assert isinstance(body, dict)
+        return 200, body | {"NextShardIterator": None}
+
+    service.fail("GetRecords", the_last)
+    nothing = (200, {"Shards": []})
+    service.fail("ListShards", lambda one: service.answer("ListShards", one), lambda _: nothing)
+    async with worker.reading(state):
+        await worker.clock.advance(1)
+        assert len(service.calls_of("ListShards")) == 3
+        assert state.texts == ["a"]
+        assert not state.positions[FIRST].ended
+        service.put(FIRST, "b")
+        await worker.clock.advance(60)
+
+    assert state.texts == ["a", "b"], "and it is read on when the list shows it again"
+
+
 @pytest.mark.parametrize("parents", [[], None, ["shardId-000000000099"]])
 async def test_children_that_do_not_name_the_shard_do_not_end_it(
     worker: Worker, service: FakeKinesis, parents: list[str] | None
@@ -367,6 +392,21 @@ async def test_a_shard_that_expires_while_it_is_read_is_counted_and_let_go(
 
     assert state.texts[-1] == "child"
     assert worker.noted.gaps_ms == [None]
+
+
+async def test_a_shard_that_was_missing_from_one_listing_is_read_on(
+    worker: Worker, service: FakeKinesis
+) -> None:
+    state = State()
+    async with worker.reading(state):
+        await worker.clock.advance(2)
+        service.put(FIRST, "a")
+        service.fail("GetRecords", "InvalidArgumentException")
+        service.fail("GetShardIterator", "ResourceNotFoundException")
+        service.fail("ListShards", lambda _: (200, {"Shards": []}))
+        await worker.clock.advance(5)
+
+    assert state.texts == ["a"]
 
 
 async def test_a_start_in_the_future_is_waited_for_and_never_becomes_the_trim_horizon(

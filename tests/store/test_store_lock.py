@@ -107,7 +107,11 @@ def test_a_state_that_could_not_be_opened_is_not_held(path: Path) -> None:
     with pytest.raises(StateDamaged):
         asyncio.run(open_store(path))
     path.unlink()
-    assert asyncio.run(open_store(path))
+    asyncio.run(open_and_close(path))
+
+
+async def open_and_close(path: Path) -> None:
+    await (await open_store(path)).close()
 
 
 async def test_states_in_memory_are_many(path: Path) -> None:

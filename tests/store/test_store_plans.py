@@ -32,7 +32,9 @@ ENDS_EARLY = {"EPISODES_UPTO", "PRUNE_JOURNAL", "NEXT_CHUNK", "WANT_CHUNK", "DEA
 STATEMENTS = {
     name: value
     for name, value in vars(statements).items()
-    if isinstance(value, str) and re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE)\b", value)
+    if isinstance(value, str)
+    and not name.startswith("_")
+    and re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE)\b", value)
 }
 
 
@@ -55,7 +57,7 @@ def scans(plan: list[str]) -> set[str]:
     """The growing tables a plan reads whole. An alias is not the table's name, so every SCAN of
     something unknown counts too."""
     small = {"wanted", "seen", "streams", "positions", "rule_sets", "sqlite_master", "CONSTANT"}
-    found = {match[1] for step in plan if (match := re.match(r"SCAN (\w+)", step))}
+    found = {match[1] for step in plan if (match := re.match(r"SCAN (?:temp\.)?(\w+)", step))}
     return found - small
 
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.store.world import World, day, open_store
@@ -63,9 +63,14 @@ def in_batches(signals: Signals, cuts: random.Random) -> list[Signals]:
         if again or cuts.random() < 0.5:
             batches.append([])
         batches[-1].append(signal)
-    return batches
+    return list(batches)
 
 
+SOME = settings(max_examples=40)
+"""Every example opens two states."""
+
+
+@SOME
 @given(st.lists(named_activities, min_size=1), st.randoms(use_true_random=False))
 def test_recency_is_the_latest_activity_in_any_order(
     told_activities: list[Activity], chance: random.Random
@@ -80,6 +85,7 @@ def test_recency_is_the_latest_activity_in_any_order(
     assert {user: view.last_active_ms for user, view in views.items()} == latest
 
 
+@SOME
 @given(st.lists(endpoints, min_size=1, max_size=8), st.randoms(use_true_random=False))
 def test_the_address_book_is_the_newest_of_every_fact_in_any_order(
     signals: list[Endpoint], chance: random.Random
@@ -94,6 +100,7 @@ def test_the_address_book_is_the_newest_of_every_fact_in_any_order(
     assert one == other
 
 
+@SOME
 @given(st.lists(activities | endpoints, max_size=12), st.randoms(use_true_random=False))
 def test_reading_a_part_of_the_stream_again_changes_nothing(
     signals: list[Activity | Endpoint], chance: random.Random

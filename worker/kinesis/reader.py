@@ -211,8 +211,8 @@ class ShardReader:
         """True when the shard has ended and more than a missing field says so.
 
         The service names the children when it gives no further iterator (KCL, DataRetrievalUtil);
-        where it does not, ListShards must agree. Everything else is asked again with the same
-        iterator: the answer is raised away as an UnconfirmedEnd.
+        where it does not, ListShards must agree. Everything else raises UnconfirmedEnd: the answer
+        is thrown away and asked for again with the same iterator.
         """
         named = any(
             self.shard_id in (child.parent_shards or ()) for child in answer.child_shards or ()
@@ -223,9 +223,12 @@ class ShardReader:
             return True
         if answer.next_shard_iterator is None and not answer.child_shards:
             shards = await self._desk.stream.shards()
-            listed = any(shard.shard_id == self.shard_id for shard in shards)
-            if not listed or self.shard_id in lineage.closed(shards):
+            if self.shard_id in lineage.closed(shards):
                 return True
+            if all(shard.shard_id != self.shard_id for shard in shards):
+                # Expired right behind us. No SHARD_END on so little: listed again, it is read on.
+                self.finished = self.closed = True
+                return False
         raise KinesisFault(operation="GetRecords", code="UnconfirmedEnd")
 
     # --- troubles -----------------------------------------------------------------------------

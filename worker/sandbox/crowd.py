@@ -74,6 +74,8 @@ class Member:
     timezone: str
     drifts_at: float | None
     returned_at: float | None = None
+    in_stream_at: float | None = None
+    """When the event that says so was in the stream: from then on the worker can know."""
     introduced: bool = False
     last_event_at: float = 0.0
     received: list[tuple[float, str]] = field(default_factory=list)
@@ -117,6 +119,7 @@ class Crowd:
         self._epoch_ms = now_ms
         self._by_address: dict[str, Member] = {}
         self._next: list[tuple[float, int]] = []
+        self._returning: list[Member] = []
         night = zone_at_hour(now_ms, 2)
         days = [z for z in DAY_ZONES if 9 <= hour_in(z, now_ms) < 20] or [zone_at_hour(now_ms, 13)]
         habits = [habit for habit, _ in SHARES]
@@ -140,6 +143,12 @@ class Crowd:
             if member.is_active(at):
                 yield from self._session(member, at)
                 heapq.heappush(self._next, (at + self._random.uniform(*SESSION_SECONDS), number))
+
+    def landed(self, at: float) -> None:
+        """Everything `events` gave out so far is in the stream, at that moment."""
+        for member in self._returning:
+            member.in_stream_at = at
+        self._returning.clear()
 
     def receives(self, address: str, channel: str, at: float) -> None:
         """A message arrived at an address; its owner may be moved to come back."""
@@ -169,6 +178,8 @@ class Crowd:
             addresses = [self._random.choice(addresses)]
         member.introduced = True
         member.last_event_at = at
+        if member.returned_at is not None and member.in_stream_at is None:
+            self._returning.append(member)
         for channel_type, address in addresses:
             kind = self._random.choice(("_session.start", "_session.stop"))
             event = self._event(member, at, kind, channel_type, address)

@@ -177,6 +177,7 @@ class Demo:
             part = records[start : start + RECORDS_PER_PUT_MAX]
             answer = await client.put_records(StreamName=STREAM, Records=part)
             assert not answer["FailedRecordCount"], "the local Kinesis takes everything"
+        self._crowd.landed(time.time() - self._begin)
 
     async def _split(self, client: Any) -> None:
         shards = (await client.list_shards(StreamName=STREAM))["Shards"]

@@ -117,18 +117,15 @@ WHERE user_id IN (SELECT user_id FROM temp.seen)
 """
 # No rule can want anything of a user before last_active + rearm_after, but an open episode can.
 # Without rules (rearm_after NULL) only the open episodes are left to look at.
-LOOK_AGAIN = """
-UPDATE users SET due_ms = target.due_ms
-FROM (
-  SELECT user_id, CASE
-      WHEN EXISTS (SELECT 1 FROM episodes AS e
-                   WHERE e.user_id = users.user_id AND e.closed_ms IS NULL) THEN :now_ms
-      ELSE max(:now_ms, last_active_ms + :rearm_after_ms)
-    END AS due_ms
-  FROM temp.wanted CROSS JOIN users ON user_id = key
-) AS target
-WHERE users.user_id = target.user_id AND target.due_ms IS NOT NULL
-  AND (users.due_ms IS NULL OR users.due_ms > target.due_ms)
+_NEXT_LOOK = """CASE
+    WHEN EXISTS (SELECT 1 FROM episodes AS e
+                 WHERE e.user_id = users.user_id AND e.closed_ms IS NULL) THEN :now_ms
+    ELSE max(:now_ms, last_active_ms + :rearm_after_ms) END"""
+_NEVER_MS = 2**63 - 1
+LOOK_AGAIN = f"""
+UPDATE users SET due_ms = {_NEXT_LOOK}
+WHERE user_id IN (SELECT key FROM temp.wanted)
+  AND {_NEXT_LOOK} < coalesce(due_ms, {_NEVER_MS})
 """
 DUE_NOW = """
 UPDATE users SET due_ms = :now_ms
@@ -144,9 +141,10 @@ MOVE_CLAIMS = "UPDATE claims SET user_id = ? WHERE user_id = ?"
 
 CLOSE_RETURNED = """
 UPDATE episodes SET closed_ms = :now_ms, outcome = 'returned', hold = NULL
-FROM temp.seen
-WHERE episodes.user_id = seen.user_id AND closed_ms IS NULL AND seen.at_ms > silence_since_ms
-RETURNING user_id, rule, episode_id, stage
+WHERE episode_id IN (
+  SELECT e.episode_id FROM temp.seen CROSS JOIN episodes AS e ON e.user_id = seen.user_id
+  WHERE e.closed_ms IS NULL AND seen.at_ms > e.silence_since_ms
+) RETURNING user_id, rule, episode_id, stage
 """
 CLOSE_MERGED = """
 UPDATE episodes SET closed_ms = :now_ms, outcome = 'cancelled', hold = NULL
