@@ -84,10 +84,11 @@ class Store(Protocol):
         after their episode's silence began have it closed as `returned` here (P3)."""
 
     async def adopt(self, revision: str, *, rearm_after_ms: int | None, sends_for_ms: int) -> None:
-        """Takes a rule set into force. When `revision` is new, every user is due for a look.
+        """Takes a rule set into force. When `revision` is new, every user some rule may now want
+        something of becomes due: those on a ladder and those silent for `rearm_after_ms`, the
+        shortest `inactive_for`, at once; the others when their silence is that long.
 
-        `rearm_after_ms`: the shortest `inactive_for`; an activity makes its user due that much
-        later. `sends_for_ms`: how far back `UserView.sends` must reach."""
+        `sends_for_ms`: how far back `UserView.sends` must reach."""
 
     async def sweep(self, *, now_ms: int, decide: Decide, admits: Admits, users_max: int) -> Swept:
         """Looks at users due at `now_ms`, oldest first, and writes what `decide` answers in the

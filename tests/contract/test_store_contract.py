@@ -1,7 +1,7 @@
 """What every Store does with what the stream says: positions, recency, address book, stops.
 
-Written against the port, over each store there is. What a store does with sends is in
-test_store_sends_contract.py.
+Written against the port, over each store there is. Looks and claims are in
+test_store_sends_contract.py, answers and receipts in test_store_outcomes_contract.py.
 """
 
 from __future__ import annotations
@@ -268,6 +268,12 @@ async def test_a_push_token_belongs_to_whom_it_was_last_seen_with(world: World) 
     views = await world.views()
     assert [e.active for e in views["ann"].endpoints] == [False]
     assert [e.active for e in views["bob"].endpoints] == [True]
+
+
+async def test_a_token_two_endpoints_of_one_user_show_stays_live(world: World) -> None:
+    await world.tell(seen("ann", 0), phone("ann", 1, name="e1", token="t"))
+    await world.tell(phone("ann", 2, name="e2", token="t"))
+    assert [e.active for e in (await world.views())["ann"].endpoints] == [True, True]
 
 
 async def test_a_shared_mail_address_stays_everybodys(world: World) -> None:

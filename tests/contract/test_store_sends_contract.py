@@ -1,11 +1,11 @@
-"""What every Store does with looks and sends: sweeps, claims, outcomes, receipts, forgetting.
+"""What every Store does with looks: sweeps, the views they read, the claims they make (P1).
 
 Written against the port, over each store there is.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,18 +29,12 @@ from worker.model import (
     Channel,
     ClaimState,
     Delivery,
-    Endpoint,
+    Episode,
     EpisodeOutcome,
     Look,
     Reason,
-    Receipt,
-    ReceiptStatus,
-    Rejected,
     Retry,
     Sent,
-    Settlement,
-    StopReason,
-    Uncertain,
     UserView,
 )
 
@@ -51,21 +45,6 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     store = await open_store(path if path == ":memory:" else tmp_path / path)
     yield await World(store).begin()
     await store.close()
-
-
-async def claimed(world: World, *users: str) -> list[str]:
-    """Users on day 7 with their stage claimed; the send ids in their order."""
-    for user in users:
-        await world.tell(seen(user, 0), phone(user))
-    swept = await world.sweep(opening(7), on=7)
-    by_user = {d.claim.user_id: d.claim.send_id for d in swept.deliveries}
-    return [by_user[user] for user in users]
-
-
-async def view_of(world: World, user: str) -> UserView:
-    """What is known of a user; everybody is made due for it by new rules."""
-    await world.store.adopt(f"to see {user}", rearm_after_ms=1, sends_for_ms=SENDS_FOR_MS)
-    return (await world.views())[user]
 
 
 # --- sweeps ------------------------------------------------------------------------------------
@@ -93,8 +72,8 @@ async def test_a_look_says_when_to_look_again(world: World) -> None:
 
 
 async def test_a_look_sees_all_that_was_written_about_its_user(world: World) -> None:
-    (send_id,) = await claimed(world, "ann")
-    view = await view_of(world, "ann")
+    (send_id,) = await world.claimed("ann")
+    view = await world.view_of("ann")
     assert view.last_active_ms == day(0)
     assert [e.endpoint_id for e in view.endpoints] == ["phone-ann"]
     assert [(e.rule, e.stage, e.is_open) for e in view.episodes] == [("winback", "nudge", True)]
@@ -110,7 +89,7 @@ async def test_a_look_sees_the_latest_closed_episode_of_every_rule(world: World)
     await world.store.adopt("two rules", rearm_after_ms=1, sends_for_ms=SENDS_FOR_MS)
     await world.sweep(opening(50, rule="other"), on=50)
     await world.tell(seen("ann", 60), on=60)
-    episodes = (await view_of(world, "ann")).episodes
+    episodes = (await world.view_of("ann")).episodes
     assert {(e.rule, e.silence_since_ms, e.outcome) for e in episodes} == {
         ("winback", day(40), EpisodeOutcome.RETURNED),
         ("other", day(40), EpisodeOutcome.RETURNED),
@@ -121,7 +100,7 @@ async def test_a_stage_to_several_addresses_is_one_send_in_the_caps(world: World
     await world.tell(seen("ann", 0), phone("ann", name="e1"), phone("ann", name="e2"))
     swept = await world.sweep(opening(7), on=7)
     assert len(swept.deliveries) == 2
-    view = await view_of(world, "ann")
+    view = await world.view_of("ann")
     assert len(view.claims) == 2
     assert [(s.stage, s.channel) for s in view.sends] == [("nudge", Channel.PUSH)]
 
@@ -185,28 +164,28 @@ async def test_a_sweep_that_dies_has_done_nothing(world: World) -> None:
 
 @pytest.mark.parametrize("state", [s for s in ClaimState if s is not ClaimState.RETRY])
 async def test_a_send_is_never_claimed_twice(world: World, state: ClaimState) -> None:
-    (send_id,) = await claimed(world, "ann")
+    (send_id,) = await world.claimed("ann")
     if state is not ClaimState.CLAIMED:
         await world.settle(Sent(send_id=send_id), state=state, on=7)
     await world.store.adopt("again", rearm_after_ms=1, sends_for_ms=SENDS_FOR_MS)
     with pytest.raises(AssertionError, match="claimed twice"):
         await world.sweep(opening(8), on=8)
-    assert [c.state for c in (await view_of(world, "ann")).claims] == [state]
+    assert [c.state for c in (await world.view_of("ann")).claims] == [state]
 
 
 async def test_what_was_certainly_not_accepted_may_be_claimed_again(world: World) -> None:
-    (send_id,) = await claimed(world, "ann")
+    (send_id,) = await world.claimed("ann")
     retry = Retry(send_id=send_id, reason=Reason.PROVIDER_THROTTLED, detail="429")
     await world.settle(retry, state=ClaimState.RETRY, on=7)
     swept = await world.sweep(opening(8), on=8)
     assert [(d.claim.send_id, d.claim.attempt) for d in swept.deliveries] == [(send_id, 2)]
-    (claim,) = (await view_of(world, "ann")).claims
+    (claim,) = (await world.view_of("ann")).claims
     assert (claim.state, claim.attempt, claim.claimed_ms) == (ClaimState.CLAIMED, 2, day(8))
     assert (claim.reason, claim.retry_ms) == (None, None)
 
 
 async def test_a_retry_counts_its_attempts(world: World) -> None:
-    (send_id,) = await claimed(world, "ann")
+    (send_id,) = await world.claimed("ann")
     retry = Retry(send_id=send_id, reason=Reason.PROVIDER_THROTTLED, detail="429")
     await world.settle(retry, state=ClaimState.RETRY, on=7)
 
@@ -220,7 +199,7 @@ async def test_a_retry_counts_its_attempts(world: World) -> None:
 
 
 async def test_the_same_send_under_another_id_is_refused(world: World) -> None:
-    await claimed(world, "ann")
+    await world.claimed("ann")
     await world.store.recover(now_ms=day(8))
 
     def look(view: UserView) -> Look:
@@ -242,8 +221,32 @@ async def test_a_claim_without_its_episode_is_refused(world: World) -> None:
         await world.sweep(look, on=7)
 
 
+async def test_an_open_episode_is_kept_as_a_look_leaves_it(world: World) -> None:
+    await world.claimed("ann")
+    before = (await world.view_of("ann")).episodes[0]
+    after = replace(
+        before,
+        revision="r2",
+        stage="mail",
+        stage_due_ms=day(9),
+        hold=Reason.QUIET_HOURS,
+        last_stage="nudge",
+    )
+    ended = replace(after, stage=None, closed_ms=day(10), outcome=EpisodeOutcome.EXHAUSTED)
+    for episode in (after, ended):
+        await world.store.adopt(str(episode.stage), rearm_after_ms=1, sends_for_ms=SENDS_FOR_MS)
+        await world.sweep(leaving(episode), on=9)
+        await world.store.adopt("to see", rearm_after_ms=1, sends_for_ms=SENDS_FOR_MS)
+        assert (await world.views())["ann"].episodes == (episode,)
+
+
+def leaving(episode: Episode) -> Callable[[UserView], Look]:
+    """A look that leaves an episode like this."""
+    return lambda view: replace(parked(view), episodes=(episode,))
+
+
 async def test_a_closed_episode_is_never_written_again(world: World) -> None:
-    await claimed(world, "ann")
+    await world.claimed("ann")
     await world.tell(seen("ann", 8), on=8)
 
     def look(view: UserView) -> Look:
@@ -255,149 +258,3 @@ async def test_a_closed_episode_is_never_written_again(world: World) -> None:
 
     with pytest.raises(AssertionError):
         await world.sweep(look, on=15)
-
-
-# --- outcomes ----------------------------------------------------------------------------------
-
-
-async def test_an_outcome_is_written_and_its_user_looked_at(world: World) -> None:
-    send_ids = await claimed(world, "ann", "bob")
-    uncertain = Uncertain(send_id=send_ids[1], detail="timeout")
-    await world.settle(Sent(send_id=send_ids[0]), state=ClaimState.SENT, on=7.5)
-    await world.settle(uncertain, state=ClaimState.UNCERTAIN, on=7.5)
-    assert await world.store.next_due_ms() == day(7.5)
-    views = await world.views(on=7.5)
-    states = {user: [claim.state for claim in view.claims] for user, view in views.items()}
-    assert states == {"ann": [ClaimState.SENT], "bob": [ClaimState.UNCERTAIN]}
-    assert all(len(view.sends) == 1 for view in views.values()), "both may have gone out"
-
-
-async def test_what_was_not_accepted_is_no_send(world: World) -> None:
-    send_ids = await claimed(world, "ann", "bob")
-    retry = Retry(send_id=send_ids[0], reason=Reason.PROVIDER_THROTTLED, detail="429")
-    await world.settle(retry, state=ClaimState.RETRY, on=7)
-    await world.settle(Rejected(send_id=send_ids[1], detail="no"), state=ClaimState.REJECTED, on=7)
-    views = await world.views(on=7)
-    assert [view.sends for view in views.values()] == [(), ()]
-    assert views["ann"].claims[0].retry_ms == day(8)
-
-
-async def test_a_token_the_provider_renewed_is_used_from_then_on(world: World) -> None:
-    (send_id,) = await claimed(world, "ann")
-    sent = Sent(send_id=send_id, updated_token="new-token")
-    await world.settle(sent, state=ClaimState.SENT, on=7)
-    late = Endpoint(endpoint_id="phone-ann", at_ms=day(6), address="token-phone-ann")
-    await world.tell(late)
-    (endpoint,) = (await world.views())["ann"].endpoints
-    assert endpoint.address == "new-token"
-
-
-async def test_a_renewed_token_is_for_the_endpoint_that_had_the_old_one(world: World) -> None:
-    (send_id,) = await claimed(world, "ann")
-    await world.tell(phone("ann", 7.1, token="from-the-app"), on=7.1)
-    sent = Sent(send_id=send_id, updated_token="new-token")
-    await world.settle(sent, state=ClaimState.SENT, on=7.2)
-    (endpoint,) = (await world.views())["ann"].endpoints
-    assert endpoint.address == "from-the-app"
-
-
-async def test_an_address_the_provider_calls_dead_is_suppressed(world: World) -> None:
-    (send_id,) = await claimed(world, "ann")
-    rejected = Rejected(send_id=send_id, detail="410", stop=StopReason.DEAD)
-    await world.settle(rejected, state=ClaimState.REJECTED, on=7)
-    (endpoint,) = (await world.views(on=7))["ann"].endpoints
-    assert endpoint.suppressed is StopReason.DEAD
-
-
-@pytest.mark.parametrize("times", [1, 2])
-async def test_an_outcome_for_what_is_not_claimed_is_a_bug(world: World, times: int) -> None:
-    (send_id,) = await claimed(world, "ann")
-    await world.settle(Sent(send_id=send_id), state=ClaimState.SENT, on=7)
-    unknown = send_id if times == 2 else "unknown"
-    settlement = Settlement(outcome=Sent(send_id=unknown), state=ClaimState.SENT, reason=None)
-    with pytest.raises(AssertionError):
-        await world.store.settle([settlement], now_ms=day(7))
-
-
-async def test_claims_nobody_saw_the_end_of_are_uncertain(world: World) -> None:
-    send_ids = await claimed(world, "ann", "bob")
-    await world.settle(Sent(send_id=send_ids[0]), state=ClaimState.SENT, on=7)
-    await world.views(on=7)
-    assert await world.store.recover(now_ms=day(8)) == 1
-    assert await world.store.recover(now_ms=day(8)) == 0
-    views = await world.views(on=8)
-    assert [c.state for view in views.values() for c in view.claims] == [ClaimState.UNCERTAIN]
-
-
-# --- receipts ----------------------------------------------------------------------------------
-
-
-def receipt(status: ReceiptStatus, **which: str) -> Receipt:
-    return Receipt(at_ms=day(8), channel=Channel.PUSH, status=status, detail="said so", **which)
-
-
-@pytest.mark.parametrize(
-    ("status", "becomes"),
-    [
-        (ReceiptStatus.DELIVERED, ClaimState.SENT),
-        (ReceiptStatus.BUFFERED, ClaimState.SENT),
-        (ReceiptStatus.FAILED, ClaimState.UNCERTAIN),
-    ],
-)
-async def test_a_receipt_resolves_an_uncertain_send(
-    world: World, status: ReceiptStatus, becomes: ClaimState
-) -> None:
-    (send_id,) = await claimed(world, "ann")
-    await world.store.recover(now_ms=day(7))
-    applied = await world.tell(receipt(status, send_id=send_id))
-    assert applied.receipts_matched == 1
-    assert [c.state for c in (await world.views())["ann"].claims] == [becomes]
-
-
-async def test_what_was_delivered_is_not_tried_again(world: World) -> None:
-    (send_id,) = await claimed(world, "ann")
-    retry = Retry(send_id=send_id, reason=Reason.PROVIDER_THROTTLED, detail="429")
-    await world.settle(retry, state=ClaimState.RETRY, on=7)
-    await world.tell(receipt(ReceiptStatus.DELIVERED, send_id=send_id))
-    assert [c.state for c in (await world.views())["ann"].claims] == [ClaimState.SENT]
-
-
-async def test_a_receipt_may_overtake_the_answer(world: World) -> None:
-    (send_id,) = await claimed(world, "ann")
-    await world.tell(receipt(ReceiptStatus.DELIVERED, send_id=send_id))
-    uncertain = Uncertain(send_id=send_id, detail="timeout")
-    await world.settle(uncertain, state=ClaimState.UNCERTAIN, on=8)
-    assert [c.state for c in (await world.views())["ann"].claims] == [ClaimState.SENT]
-
-
-async def test_a_receipt_finds_its_send_by_the_providers_message_id(world: World) -> None:
-    (send_id,) = await claimed(world, "ann")
-    sent = Sent(send_id=send_id, message_id="m1")
-    await world.settle(sent, state=ClaimState.SENT, on=7)
-    for which, matched in (({"message_id": "m1"}, 1), ({"message_id": "m2"}, 0), ({}, 0)):
-        applied = await world.tell(receipt(ReceiptStatus.DELIVERED, **which))
-        assert applied.receipts_matched == matched
-
-
-# --- forgetting --------------------------------------------------------------------------------
-
-
-async def test_old_episodes_are_forgotten_but_the_latest_of_each_user_stays(world: World) -> None:
-    for start in (0, 20, 40):
-        await world.tell(seen("ann", start), phone("ann"), on=start)
-        await world.sweep(opening(start + 7), on=start + 7)
-    await world.tell(seen("ann", 60), on=60)
-    assert await world.store.prune(now_ms=day(300)) == 6, "the journal, after 90 days"
-    assert await world.store.prune(now_ms=day(419)) == 0, "closed less than 400 days ago"
-    assert await world.store.prune(now_ms=day(1_000)) == 4, "two episodes with a claim each"
-    (episode,) = (await world.views())["ann"].episodes
-    assert episode.silence_since_ms == day(40)
-    assert await world.store.prune(now_ms=day(1_000)) == 0
-
-
-async def test_an_open_episode_is_never_forgotten(world: World) -> None:
-    await claimed(world, "ann")
-    await world.store.prune(now_ms=day(5_000))
-    await world.store.recover(now_ms=day(300))
-    view = (await world.views())["ann"]
-    assert (len(view.episodes), len(view.claims)) == (1, 1)

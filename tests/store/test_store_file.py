@@ -136,7 +136,9 @@ async def test_a_closed_state_is_one_whole_file(path: Path) -> None:
     await World(store).begin()
     await store.close()
     await store.close()
-    assert sorted(file.name for file in path.parent.iterdir()) == ["state.db", "state.db.lock"]
+    sizes = {file.name: file.stat().st_size for file in path.parent.iterdir()}
+    assert sizes.keys() == {"state.db", "state.db.lock"}
+    assert sizes["state.db.lock"] == 0, "it names nobody any more"
 
 
 def test_a_file_that_is_no_database_is_refused_with_what_to_do(path: Path) -> None:
@@ -276,6 +278,23 @@ async def test_the_oldest_dead_letters_make_room(
         "SELECT sequence_number, bytes, data FROM dead_letters"
     )
     assert kept.fetchall() == [(str(number), 10, b"0123") for number in (2, 3, 4)]
+    await store.close()
+
+
+async def test_forgetting_goes_through_the_episodes_piece_by_piece(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.store.sqlite.PRUNE_ROWS_MAX", 2)
+    store = await open_store(path)
+    world = await World(store).begin()
+    for start in (0, 20, 40):
+        await world.tell(seen("ann", start), seen("bob", start), on=start)
+        await world.sweep(opening(start + 7), on=start + 7)
+    await world.tell(seen("ann", 60), seen("bob", 60), on=60)
+    removed = [await store.prune(now_ms=day(1_000)) for _ in range(8)]
+    # 12 journal lines and 4 of 6 episodes: two rows of each per call, and a round of the episodes
+    # ends with an empty look beyond the last one.
+    assert removed == [4, 4, 2, 2, 2, 2, 0, 0]
     await store.close()
 
 

@@ -8,6 +8,7 @@ import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from worker.model import (
     ClaimState,
     DeadLetter,
     DeadReason,
+    Look,
     Position,
     Receipt,
     ReceiptStatus,
@@ -26,6 +28,7 @@ from worker.model import (
     Sent,
     Stop,
     StopReason,
+    UserView,
 )
 from worker.store import reading
 from worker.store.reading import StateReader
@@ -100,6 +103,21 @@ async def test_the_journal_tells_what_happened_and_why_newest_first(
         (day(7), "send", "claimed", None),
     ]
     assert [(e.reason, e.outcome, e.stage) for e in merged] == [("merged", "cancelled", "nudge")]
+
+
+async def test_the_journal_keeps_only_what_is_notable(world: World, path: Path) -> None:
+    await world.tell(seen("ann", 0))
+
+    def look(view: UserView) -> Look:
+        decided = opening(7)(view)
+        return replace(
+            decided, decisions=tuple(replace(d, notable=False) for d in decided.decisions)
+        )
+
+    swept = await world.sweep(look, on=7)
+    assert len(swept.decisions) == 1
+    with reader(path) as state:
+        assert state.journal_of("ann", 10) == ()
 
 
 async def test_a_look_that_failed_is_in_the_journal(world: World, path: Path) -> None:

@@ -167,6 +167,19 @@ class World:
         await self.sweep(look, on=on)
         return found
 
+    async def view_of(self, user: str) -> UserView:
+        """What is known of a user; everybody on a ladder is made due for it by new rules."""
+        await self.store.adopt(f"to see {user}", rearm_after_ms=1, sends_for_ms=SENDS_FOR_MS)
+        return (await self.views())[user]
+
+    async def claimed(self, *users: str) -> list[str]:
+        """Users on day 7 with their stage claimed; the send ids in the users' order."""
+        for user in users:
+            await self.tell(seen(user, 0), phone(user))
+        swept = await self.sweep(opening(7), on=7)
+        by_user = {d.claim.user_id: d.claim.send_id for d in swept.deliveries}
+        return [by_user[user] for user in users]
+
     async def settle(self, *outcomes: Outcome, state: ClaimState, on: float) -> None:
         """Writes answers of one kind, on a day."""
         retry_ms = day(on + 1) if state is ClaimState.RETRY else None

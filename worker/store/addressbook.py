@@ -129,7 +129,7 @@ def merged(old: Entry | None, new: Endpoint) -> Entry:
     said = _said(new)
     if old is None:
         return Entry(new.endpoint_id, new.at_ms, {}, said)
-    if new.at_ms > old.at_ms and said == old.facts and None not in said:
+    if new.at_ms > old.at_ms and said == old.facts:
         return Entry(new.endpoint_id, new.at_ms, {}, said)  # nothing new: nearly all signals
     facts: list[Value] = []
     stamps: dict[str, int] = {}

@@ -190,14 +190,16 @@ class SqliteStore:
             ).rowcount
             before = (now_ms - EPISODES_KEPT_MS,)
             removed += connection.execute(statements.PRUNE_RULE_SETS, before).rowcount
-            upto = connection.execute(statements.EPISODES_UPTO, (after, PRUNE_ROWS_MAX)).fetchone()
-            if upto[0] is not None:
+            upto, examined = connection.execute(
+                statements.EPISODES_UPTO, (after, PRUNE_ROWS_MAX)
+            ).fetchone()
+            if examined:
                 want(connection, ())
-                spent = {"after": after, "upto": upto[0], "before_ms": now_ms - kept_ms}
+                spent = {"after": after, "upto": upto, "before_ms": now_ms - kept_ms}
                 connection.execute(statements.WANT_SPENT_EPISODES, spent)
                 removed += connection.execute(statements.FORGET_CLAIMS_WANTED).rowcount
                 removed += connection.execute(statements.FORGET_EPISODES_WANTED).rowcount
-        self._pruned_upto = upto[0] or 0
+        self._pruned_upto = upto if examined == PRUNE_ROWS_MAX else 0
         return removed
 
     async def close(self) -> None:

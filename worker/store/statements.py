@@ -293,7 +293,8 @@ PRUNE_RULE_SETS = """
 DELETE FROM rule_sets WHERE adopted_ms < ? AND id < (SELECT max(id) FROM rule_sets)
 """
 EPISODES_UPTO = """
-SELECT max(rowid) FROM (SELECT rowid FROM episodes WHERE rowid > ? ORDER BY rowid LIMIT ?)
+SELECT max(rowid), count(*)
+FROM (SELECT rowid FROM episodes WHERE rowid > ? ORDER BY rowid LIMIT ?)
 """
 # The latest closed episode says that a silence was tried already: it stays as long as its user.
 WANT_SPENT_EPISODES = """

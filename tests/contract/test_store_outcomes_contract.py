@@ -1,0 +1,190 @@
+"""What every Store does with answers and receipts, and what it forgets in time.
+
+Written against the port, over each store there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.store.world import (
+    STORES,
+    World,
+    day,
+    open_store,
+    opening,
+    phone,
+    seen,
+)
+from worker.model import (
+    Channel,
+    ClaimState,
+    Endpoint,
+    Reason,
+    Receipt,
+    ReceiptStatus,
+    Rejected,
+    Retry,
+    Sent,
+    Settlement,
+    StopReason,
+    Uncertain,
+)
+
+
+@pytest.fixture(params=STORES)
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    path = STORES[request.param]
+    store = await open_store(path if path == ":memory:" else tmp_path / path)
+    yield await World(store).begin()
+    await store.close()
+
+
+# --- outcomes ----------------------------------------------------------------------------------
+
+
+async def test_an_outcome_is_written_and_its_user_looked_at(world: World) -> None:
+    send_ids = await world.claimed("ann", "bob")
+    uncertain = Uncertain(send_id=send_ids[1], detail="timeout")
+    await world.settle(Sent(send_id=send_ids[0]), state=ClaimState.SENT, on=7.5)
+    await world.settle(uncertain, state=ClaimState.UNCERTAIN, on=7.5)
+    assert await world.store.next_due_ms() == day(7.5)
+    views = await world.views(on=7.5)
+    states = {user: [claim.state for claim in view.claims] for user, view in views.items()}
+    assert states == {"ann": [ClaimState.SENT], "bob": [ClaimState.UNCERTAIN]}
+    assert all(len(view.sends) == 1 for view in views.values()), "both may have gone out"
+
+
+async def test_what_was_not_accepted_is_no_send(world: World) -> None:
+    send_ids = await world.claimed("ann", "bob")
+    retry = Retry(send_id=send_ids[0], reason=Reason.PROVIDER_THROTTLED, detail="429")
+    await world.settle(retry, state=ClaimState.RETRY, on=7)
+    await world.settle(Rejected(send_id=send_ids[1], detail="no"), state=ClaimState.REJECTED, on=7)
+    views = await world.views(on=7)
+    assert [view.sends for view in views.values()] == [(), ()]
+    assert views["ann"].claims[0].retry_ms == day(8)
+
+
+async def test_a_token_the_provider_renewed_is_used_from_then_on(world: World) -> None:
+    (send_id,) = await world.claimed("ann")
+    sent = Sent(send_id=send_id, updated_token="new-token")
+    await world.settle(sent, state=ClaimState.SENT, on=7)
+    late = Endpoint(endpoint_id="phone-ann", at_ms=day(6), address="token-phone-ann")
+    await world.tell(late)
+    (endpoint,) = (await world.views())["ann"].endpoints
+    assert endpoint.address == "new-token"
+
+
+async def test_a_renewed_token_is_for_the_endpoint_that_had_the_old_one(world: World) -> None:
+    (send_id,) = await world.claimed("ann")
+    await world.tell(phone("ann", 7.1, token="from-the-app"), on=7.1)
+    sent = Sent(send_id=send_id, updated_token="new-token")
+    await world.settle(sent, state=ClaimState.SENT, on=7.2)
+    (endpoint,) = (await world.views())["ann"].endpoints
+    assert endpoint.address == "from-the-app"
+
+
+async def test_an_address_the_provider_calls_dead_is_suppressed(world: World) -> None:
+    (send_id,) = await world.claimed("ann")
+    rejected = Rejected(send_id=send_id, detail="410", stop=StopReason.DEAD)
+    await world.settle(rejected, state=ClaimState.REJECTED, on=7)
+    (endpoint,) = (await world.views(on=7))["ann"].endpoints
+    assert endpoint.suppressed is StopReason.DEAD
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_an_outcome_for_what_is_not_claimed_is_a_bug(world: World, times: int) -> None:
+    (send_id,) = await world.claimed("ann")
+    await world.settle(Sent(send_id=send_id), state=ClaimState.SENT, on=7)
+    unknown = send_id if times == 2 else "unknown"
+    settlement = Settlement(outcome=Sent(send_id=unknown), state=ClaimState.SENT, reason=None)
+    with pytest.raises(AssertionError):
+        await world.store.settle([settlement], now_ms=day(7))
+
+
+async def test_claims_nobody_saw_the_end_of_are_uncertain(world: World) -> None:
+    send_ids = await world.claimed("ann", "bob")
+    await world.settle(Sent(send_id=send_ids[0]), state=ClaimState.SENT, on=7)
+    await world.views(on=7)
+    assert await world.store.recover(now_ms=day(8)) == 1
+    assert await world.store.recover(now_ms=day(8)) == 0
+    views = await world.views(on=8)
+    assert [c.state for view in views.values() for c in view.claims] == [ClaimState.UNCERTAIN]
+
+
+# --- receipts ----------------------------------------------------------------------------------
+
+
+def receipt(status: ReceiptStatus, **which: str) -> Receipt:
+    return Receipt(at_ms=day(8), channel=Channel.PUSH, status=status, detail="said so", **which)
+
+
+@pytest.mark.parametrize(
+    ("status", "becomes"),
+    [
+        (ReceiptStatus.DELIVERED, ClaimState.SENT),
+        (ReceiptStatus.BUFFERED, ClaimState.SENT),
+        (ReceiptStatus.FAILED, ClaimState.UNCERTAIN),
+    ],
+)
+async def test_a_receipt_resolves_an_uncertain_send(
+    world: World, status: ReceiptStatus, becomes: ClaimState
+) -> None:
+    (send_id,) = await world.claimed("ann")
+    await world.store.recover(now_ms=day(7))
+    applied = await world.tell(receipt(status, send_id=send_id))
+    assert applied.receipts_matched == 1
+    assert [c.state for c in (await world.views())["ann"].claims] == [becomes]
+
+
+async def test_what_was_delivered_is_not_tried_again(world: World) -> None:
+    (send_id,) = await world.claimed("ann")
+    retry = Retry(send_id=send_id, reason=Reason.PROVIDER_THROTTLED, detail="429")
+    await world.settle(retry, state=ClaimState.RETRY, on=7)
+    await world.tell(receipt(ReceiptStatus.DELIVERED, send_id=send_id))
+    assert [c.state for c in (await world.views())["ann"].claims] == [ClaimState.SENT]
+
+
+async def test_a_receipt_may_overtake_the_answer(world: World) -> None:
+    (send_id,) = await world.claimed("ann")
+    await world.tell(receipt(ReceiptStatus.DELIVERED, send_id=send_id))
+    uncertain = Uncertain(send_id=send_id, detail="timeout")
+    await world.settle(uncertain, state=ClaimState.UNCERTAIN, on=8)
+    assert [c.state for c in (await world.views())["ann"].claims] == [ClaimState.SENT]
+
+
+async def test_a_receipt_finds_its_send_by_the_providers_message_id(world: World) -> None:
+    (send_id,) = await world.claimed("ann")
+    sent = Sent(send_id=send_id, message_id="m1")
+    await world.settle(sent, state=ClaimState.SENT, on=7)
+    for which, matched in (({"message_id": "m1"}, 1), ({"message_id": "m2"}, 0), ({}, 0)):
+        applied = await world.tell(receipt(ReceiptStatus.DELIVERED, **which))
+        assert applied.receipts_matched == matched
+
+
+# --- forgetting --------------------------------------------------------------------------------
+
+
+async def test_old_episodes_are_forgotten_but_the_latest_of_each_user_stays(world: World) -> None:
+    for start in (0, 20, 40):
+        await world.tell(seen("ann", start), phone("ann"), on=start)
+        await world.sweep(opening(start + 7), on=start + 7)
+    await world.tell(seen("ann", 60), on=60)
+    assert await world.store.prune(now_ms=day(97)) == 0, "nothing is 90 days old"
+    assert await world.store.prune(now_ms=day(300)) == 6, "the journal, after 90 days"
+    assert await world.store.prune(now_ms=day(419)) == 0, "closed less than 400 days ago"
+    assert await world.store.prune(now_ms=day(1_000)) == 4, "two episodes with a claim each"
+    (episode,) = (await world.views())["ann"].episodes
+    assert episode.silence_since_ms == day(40)
+    assert await world.store.prune(now_ms=day(1_000)) == 0
+
+
+async def test_an_open_episode_is_never_forgotten(world: World) -> None:
+    await world.claimed("ann")
+    await world.store.prune(now_ms=day(5_000))
+    await world.store.recover(now_ms=day(300))
+    view = (await world.views())["ann"]
+    assert (len(view.episodes), len(view.claims)) == (1, 1)
