@@ -15,18 +15,22 @@ import signal
 from collections.abc import Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime
+from math import inf
 from typing import Any, Literal, TypeVar
 
 import structlog
 
 from worker.clock import SystemClock
-from worker.errors import SettingsError
+from worker.errors import SettingsError, TryLater
 from worker.health import Health
 from worker.ingest import Ingest
 from worker.kinesis.client import kinesis_client
+from worker.kinesis.faults import CODES
+from worker.kinesis.reader import ShardState
 from worker.kinesis.source import KinesisSource
+from worker.kinesis.stream import OPERATIONS
 from worker.metrics import Metrics
-from worker.model import Channel
+from worker.model import Channel, StreamIdentity
 from worker.outbox import Outbox
 from worker.ports import Clock, Sender, Source, Store
 from worker.rules.load import load
@@ -34,6 +38,7 @@ from worker.rules.ruleset import RuleSet
 from worker.senders.pinpoint import open_pinpoint
 from worker.senders.pinpoint_request import Origin
 from worker.settings import Settings
+from worker.store.intake import Incident
 from worker.store.sqlite import SqliteStore
 from worker.web import Web
 
@@ -76,6 +81,7 @@ class Worker:
             store=store,
             clock=clock,
             metrics=metrics,
+            health=health,
             policy=lambda: self._rules.activity,
             changed=changed,
         )
@@ -86,6 +92,7 @@ class Worker:
             rules=lambda: self._rules,
             clock=clock,
             metrics=metrics,
+            health=health,
             changed=changed,
             sweep_interval_ms=settings.sweep_interval,
             max_staleness_ms=settings.max_staleness,
@@ -94,15 +101,9 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set, then drains. Raises what a loop could not handle."""
-        uncertain = await self._store.recover(now_ms=self._clock.now_ms())
-        if uncertain:
-            log.warning("claims_uncertain", claims=uncertain, because="stopped in mid-call")
-        await self._store.adopt(
-            self._rules.revision,
-            rearm_after_ms=self._rules.rearm_after_ms,
-            sends_for_ms=self._rules.limits.lookback_ms,
-        )
-        stream = await self._source.open()
+        stream = await unless_stopped(self._prepare(), stop)
+        if stream is None:
+            return
         loops = {
             asyncio.create_task(self._ingest.run(stream), name="ingest"),
             asyncio.create_task(self._outbox.run(), name="outbox"),
@@ -117,42 +118,61 @@ class Worker:
         finally:
             await self._end(loops, stopping)
 
+    async def _prepare(self) -> StreamIdentity:
+        """Settles what a killed predecessor left, takes the rules into force, finds the stream."""
+        uncertain = await self._store.recover(now_ms=self._clock.now_ms())
+        self._metrics.claims_recovered.inc(uncertain)
+        if uncertain:
+            log.warning("claims_uncertain", claims=uncertain, because="stopped in mid-call")
+        await self._store.adopt(
+            self._rules.revision,
+            rearm_after_ms=self._rules.rearm_after_ms,
+            sends_for_ms=self._rules.limits.lookback_ms,
+        )
+        return await self._source.open()
+
     async def _end(self, loops: set[asyncio.Task[None]], stopping: asyncio.Task[bool]) -> None:
         self._health.not_ready_because = "draining"
         self._metrics.ready.set(0)
-        failures = [task.exception() for task in loops if task.done() and not task.cancelled()]
         stopping.cancel()
         ingest = next(task for task in loops if task.get_name() == "ingest")
         for task in loops - {ingest}:
             task.cancel()
+            self._health.rest(task.get_name())
         await self._source.stop()
-        await self._outbox.drain(self._settings.drain_seconds)
+        await self._outbox.drain(self._settings.drain_timeout / 1_000)
         ingest.cancel()
         await asyncio.gather(*loops, stopping, return_exceptions=True)
-        for failure in failures:
+        for task in loops:
+            failure = None if task.cancelled() else task.exception()
             if failure is not None:
                 raise failure
 
     def refresh(self) -> None:
         """Brings the gauges that are derived, not counted, up to date; called by a scrape."""
-        now_ms = self._clock.now_ms()
         watermark_ms = self._source.watermark_ms()
-        if watermark_ms is not None:
-            self._metrics.watermark_age.set((now_ms - watermark_ms) / 1_000)
+        # Nothing read yet is older than any alert's threshold.
+        age_ms = inf if watermark_ms is None else self._clock.now_ms() - watermark_ms
+        self._metrics.watermark_age.set(age_ms / 1_000)
         self._metrics.observe_shards(self._source.shards())
 
     async def _housekeeping(self) -> None:
         pruned_at = self._clock.monotonic()
         while True:
-            self._health.beat("event loop")
-            now_ms = self._outbox.stream_now_ms()
-            due_ms = await self._store.next_due_ms()
-            if now_ms is not None and due_ms is not None:
-                self._metrics.oldest_due.set(max(0, now_ms - due_ms) / 1_000)
-            if self._clock.monotonic() - pruned_at > PRUNE_SECONDS:
-                await self._store.prune(now_ms=self._clock.now_ms())
-                pruned_at = self._clock.monotonic()
+            self._health.beat("housekeeping")
+            try:
+                await self._measure_lateness()
+                if self._clock.monotonic() - pruned_at > PRUNE_SECONDS:
+                    await self._store.prune(now_ms=self._clock.now_ms())
+                    pruned_at = self._clock.monotonic()
+            except TryLater as error:
+                log.warning("housekeeping_postponed", error=str(error))
             await self._clock.sleep(BEAT_SECONDS)
+
+    async def _measure_lateness(self) -> None:
+        due_ms = await self._store.next_due_ms()
+        late_ms = 0 if due_ms is None else max(0, self._clock.now_ms() - due_ms)
+        self._metrics.oldest_due.set(late_ms / 1_000)
 
 
 async def run(settings: Settings) -> None:
@@ -162,6 +182,7 @@ async def run(settings: Settings) -> None:
     rules = load(settings.rules)
     clock = SystemClock()
     metrics = Metrics()
+    metrics.expect(operations=OPERATIONS, codes=CODES, shard_states=ShardState, incidents=Incident)
     metrics.rules_info.labels(rules.revision).set(1)
     health = Health(clock=clock)
     stop = _stop_on_signals()
@@ -169,7 +190,7 @@ async def run(settings: Settings) -> None:
         web = Web(bind=settings.http, metrics=metrics, health=health)
         log.info("listening", address=await web.start())
         stack.push_async_callback(web.stop)
-        store = await _unless_stopped(_open_state(settings, clock, health), stop)
+        store = await unless_stopped(_open_state(settings, clock, health), stop)
         if store is None:
             return
         stack.push_async_callback(store.close)
@@ -253,7 +274,7 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-async def _unless_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
+async def unless_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
     """The result of the work, or None when `stop` came first."""
     task = asyncio.create_task(work)
     stopping = asyncio.create_task(stop.wait())

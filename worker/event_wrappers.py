@@ -76,14 +76,22 @@ def objects_in(data: bytes) -> Iterator[Found | Unreadable]:
 
 
 def _unpacked(data: bytes) -> bytes | Unreadable:
+    """All members of a gzip text; one that was cut off is not taken for whole."""
     source = data[:SOURCE_BYTES_MAX]
-    try:
-        unpacked = zlib.decompressobj(_GZIP_WINDOW_BITS).decompress(data, RECORD_BYTES_MAX + 1)
-    except zlib.error:
-        return Unreadable(reason=DeadReason.NOT_JSON, detail="broken gzip", source=source)
-    if len(unpacked) > RECORD_BYTES_MAX:
-        detail = f"unpacks to more than {RECORD_BYTES_MAX} bytes"
-        return Unreadable(reason=DeadReason.TOO_LARGE, detail=detail, source=source)
+    unpacked = b""
+    rest = data
+    while rest:
+        member = zlib.decompressobj(_GZIP_WINDOW_BITS)
+        try:
+            unpacked += member.decompress(rest, RECORD_BYTES_MAX + 1 - len(unpacked))
+        except zlib.error:
+            return Unreadable(reason=DeadReason.NOT_JSON, detail="broken gzip", source=source)
+        if len(unpacked) > RECORD_BYTES_MAX:
+            detail = f"unpacks to more than {RECORD_BYTES_MAX} bytes"
+            return Unreadable(reason=DeadReason.TOO_LARGE, detail=detail, source=source)
+        if not member.eof:
+            return Unreadable(reason=DeadReason.NOT_JSON, detail="cut-off gzip", source=source)
+        rest = member.unused_data.lstrip(b"\0\n")
     return unpacked
 
 

@@ -55,7 +55,7 @@ from worker.model import (
 )
 from worker.rules.ruleset import ActivityPolicy
 
-DEAD_LETTERS_PER_RECORD_MAX: Final = 100
+DEAD_LETTERS_PER_RECORD_MAX: Final = 10
 """Signals are read from all parts of a record; of those that are bad so many are kept, the
 first ones and the last."""
 

@@ -129,11 +129,13 @@ def _in_flight(s: Situation) -> Decision | None:
 
 
 def _answered(s: Situation) -> Decision | None:
-    """Every address of the stage has its last answer."""
-    if not s.claims or s.targets:
-        return None
+    """Every address of the stage has its last answer. One that only waits for a paused channel type
+    does not hold up a user who was reached elsewhere."""
     states = {claim.state for claim in s.claims}
-    if states == {ClaimState.RETRY}:
+    if not states - {ClaimState.RETRY}:
+        return None
+    reached = states & {ClaimState.SENT, ClaimState.UNCERTAIN}
+    if s.open_targets or (s.targets and not reached):
         return None
     if ClaimState.SENT in states:
         return s.decide(Action.ADVANCE, Reason.SENT)
@@ -151,7 +153,9 @@ def _stage_not_due(s: Situation) -> Decision | None:
 
 def _held_too_long(s: Situation) -> Decision | None:
     assert s.episode is not None
-    if s.episode.hold is None or s.now_ms < s.episode.stage_due_ms + HOLD_MAX_MS:
+    if s.episode.hold is None or s.episode.held_ms is None:
+        return None
+    if s.now_ms < s.episode.held_ms + HOLD_MAX_MS:
         return None
     return s.decide(Action.CLOSE, s.episode.hold, outcome=EpisodeOutcome.EXPIRED)
 
@@ -166,15 +170,15 @@ def _no_live_address(s: Situation) -> Decision | None:
 
 
 def _channel_paused(s: Situation) -> Decision | None:
-    assert s.stage is not None
-    pause = s.paused.get(s.stage.channel)
-    if pause is None or pause.until_ms <= s.now_ms:
+    if s.open_targets:
         return None
-    return s.wait(pause.reason, pause.until_ms)
+    pauses = [pause for endpoint in s.targets if (pause := s.pause_of(endpoint))]
+    first = min(pauses, key=lambda pause: pause.until_ms)
+    return s.wait(first.reason, first.until_ms)
 
 
 def _backing_off(s: Situation) -> Decision | None:
-    hashes = {address_hash_of(endpoint.address or "") for endpoint in s.targets}
+    hashes = {address_hash_of(endpoint.address or "") for endpoint in s.open_targets}
     waiting = [
         claim
         for claim in s.claims
@@ -188,7 +192,8 @@ def _backing_off(s: Situation) -> Decision | None:
 
 def _quiet_hours(s: Situation) -> Decision | None:
     assert s.stage is not None
-    until_ms = hold_until(s.view, s.stage.channel, s.now_ms, s.rules.quiet_hours)
+    wall_ms = max(s.now_ms, s.wall_ms)
+    until_ms = hold_until(s.view, s.stage.channel, wall_ms, s.rules.quiet_hours)
     return None if until_ms is None else s.wait(Reason.QUIET_HOURS, until_ms)
 
 

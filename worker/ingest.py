@@ -13,6 +13,7 @@ from collections.abc import Callable
 import structlog
 
 from worker.errors import TryLater
+from worker.health import Health
 from worker.metrics import Metrics
 from worker.model import Batch, Effect, StreamIdentity
 from worker.ports import Clock, Source, Store
@@ -35,6 +36,7 @@ class Ingest:
         store: Store,
         clock: Clock,
         metrics: Metrics,
+        health: Health,
         policy: Callable[[], ActivityPolicy],
         changed: asyncio.Event,
     ) -> None:
@@ -42,19 +44,22 @@ class Ingest:
         self._store = store
         self._clock = clock
         self._metrics = metrics
+        self._health = health
         self._policy = policy
         self._changed = changed
 
     async def run(self, stream: StreamIdentity) -> None:
         """Reads until the source stops."""
-        positions = await self._store.positions(stream)
-        async for batch in self._source.batches(positions):
+        memory = await self._store.positions(stream)
+        async for batch in self._source.batches(memory):
+            self._health.beat("ingest")
             effect = fold(batch, self._policy())
             # Each half of a large batch is work for the whole loop; others may run in between.
             await self._clock.sleep(0)
             await self._commit(batch, effect)
             self._source.committed(batch)
-            self._metrics.heartbeat.labels("ingest").set(self._clock.now_ms() / 1_000)
+            # An idle stream gives nothing for hours; how far it is read, the watermark tells.
+            self._health.rest("ingest")
 
     async def _commit(self, batch: Batch, effect: Effect) -> None:
         failed = False
@@ -68,6 +73,7 @@ class Ingest:
                 if not failed:
                     log.error("state_not_writable", error=str(error), shard=batch.position.shard_id)
                 failed = True
+                self._health.beat("ingest")
                 await self._clock.sleep(RETRY_SECONDS)
                 continue
             if failed:

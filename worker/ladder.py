@@ -14,7 +14,6 @@ from dataclasses import replace
 from worker.guards import step
 from worker.model import (
     Action,
-    Channel,
     Claim,
     ClaimState,
     Decision,
@@ -34,13 +33,21 @@ from worker.model import (
 from worker.rules.ruleset import Rule, RuleSet
 from worker.situation import HOLDS, Situation
 
-NOTHING_PAUSED: Mapping[Channel, Pause] = {}
+NOTHING_PAUSED: Mapping[str, Pause] = {}
 
 
 def look(
-    view: UserView, rules: RuleSet, now_ms: int, paused: Mapping[Channel, Pause] = NOTHING_PAUSED
+    view: UserView,
+    rules: RuleSet,
+    now_ms: int,
+    *,
+    wall_ms: int | None = None,
+    paused: Mapping[str, Pause] = NOTHING_PAUSED,
 ) -> Look:
     """Takes steps for every rule until each waits, and says when to look at this user again.
+
+    `now_ms` is stream time; `wall_ms`, when it is later, says where on the clock a message would
+    arrive. `paused` is by channel type.
 
     Rules are asked in the order of the set; a stage that one of them sends counts in the caps of
     the next.
@@ -54,6 +61,7 @@ def look(
                 rules=rules,
                 rule=rule,
                 now_ms=now_ms,
+                wall_ms=now_ms if wall_ms is None else wall_ms,
                 episode=open_episode,
                 sends=walk.sends,
                 paused=paused,
@@ -110,16 +118,26 @@ def _after(s: Situation, decision: Decision) -> Episode | None:
         case Action.OPEN:
             return _opened(s)
         case Action.WAIT:
-            hold = decision.reason if decision.reason in HOLDS else None
-            return replace(s.episode, hold=hold) if s.episode else None
+            return _waiting(s, decision.reason) if s.episode else None
         case Action.SEND:
             assert s.episode is not None
-            return replace(s.episode, hold=None)
+            return replace(s.episode, hold=None, held_ms=None)
         case Action.ADVANCE | Action.SKIP:
             return _advanced(s, sent=decision.action is Action.ADVANCE)
         case Action.CLOSE:
             assert s.episode is not None
-            return replace(s.episode, closed_ms=s.now_ms, outcome=decision.outcome)
+            return replace(
+                s.episode, hold=None, held_ms=None, closed_ms=s.now_ms, outcome=decision.outcome
+            )
+
+
+def _waiting(s: Situation, reason: Reason) -> Episode:
+    """The hold a stage is in begins with its first reason and lasts through others."""
+    assert s.episode is not None
+    if reason not in HOLDS:
+        return replace(s.episode, hold=None, held_ms=None)
+    held_ms = s.now_ms if s.episode.held_ms is None else s.episode.held_ms
+    return replace(s.episode, hold=reason, held_ms=held_ms)
 
 
 def _next_situation(s: Situation, episode: Episode | None) -> Situation:
@@ -157,6 +175,7 @@ def _advanced(s: Situation, *, sent: bool) -> Episode:
         stage=following.name if following else None,
         stage_due_ms=due_ms,
         hold=None,
+        held_ms=None,
         last_stage=s.stage.name if sent else s.episode.last_stage,
     )
 
@@ -167,7 +186,7 @@ def _deliveries(s: Situation) -> list[Delivery]:
     assert isinstance(s.message, Message)
     earlier = {claim.address_hash: claim for claim in s.claims}
     deliveries = []
-    for endpoint in s.targets:
+    for endpoint in s.open_targets:
         assert endpoint.address is not None
         assert endpoint.channel_type is not None
         address_hash = address_hash_of(endpoint.address)

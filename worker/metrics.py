@@ -1,19 +1,23 @@
 """Every metric in one place. Counted per batch, sweep or call, never per event.
 
-Labels come from enums and are all created at start, so that rates begin at zero; the shard label
-is bounded by the stream. No label ever holds anything about a user (P11).
+Labels come from enums and are all created at start, so that rates begin at zero; those of adapters,
+which this module does not know, are handed to `expect`. The shard label is bounded by the stream.
+No label ever holds anything about a user (P11).
 """
 
 from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from math import inf
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 
 from worker import __version__
 from worker.model import (
+    CHANNEL_OF_TYPE,
     Action,
     Applied,
     Channel,
@@ -42,6 +46,7 @@ class Metrics:
         registry = CollectorRegistry()
         self.registry = registry
         self._labelled_shards: set[str] = set()
+        self._shard_states: set[str] = set()
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"comeback_{name}", text, labels, registry=registry)
@@ -53,11 +58,8 @@ class Metrics:
             return Histogram(f"comeback_{name}", text, labels, buckets=SECONDS, registry=registry)
 
         gauge("build_info", "1, labelled with the version.", "version").labels(__version__).set(1)
-        self.ready = gauge("ready", "1 while this process reads and sends.")
+        self.ready = gauge("ready", "1 from when this process works until it drains.")
         self.rules_info = gauge("rules_info", "1, labelled with the rule set.", "revision")
-        self.heartbeat = gauge(
-            "loop_heartbeat_timestamp_seconds", "When each loop last came round.", "loop"
-        )
         # reading
         self.records = counter("records_total", "Records made durable, KPL aggregates taken apart.")
         self.record_bytes = counter("record_bytes_total", "Bytes of those records.")
@@ -71,6 +73,7 @@ class Metrics:
         self.watermark_age = gauge(
             "watermark_age_seconds", "Wall clock less the time up to which every shard is read."
         )
+        self.watermark_age.set(inf)
         self.reads = histogram("source_read_seconds", "GetRecords calls that were answered.")
         self.read_failures = counter(
             "source_failures_total", "Calls to Kinesis that failed.", "operation", "code"
@@ -93,9 +96,13 @@ class Metrics:
         self.oldest_due = gauge("oldest_due_seconds", "How long the oldest due user has waited.")
         # sending
         self.sends = counter("sends_total", "Answers by channel and state.", "channel", "state")
+        self.claims_recovered = counter(
+            "claims_recovered_total",
+            "Claims of a killed predecessor, found open and now uncertain.",
+        )
         self.claims_in_flight = gauge("claims_in_flight", "Claims whose call is under way.")
         self.call_seconds = histogram("call_seconds", "Provider calls.", "channel")
-        self.channel_paused = gauge("channel_paused", "1 while a channel is paused.", "channel")
+        self.paused = gauge("channel_paused", "1 while a channel type is paused.", "channel_type")
         # state
         self.store_seconds = histogram("store_seconds", "Transactions.", "verb")
         self.incidents = counter(
@@ -115,13 +122,34 @@ class Metrics:
         for outcome in EpisodeOutcome:
             self.episodes.labels(outcome)
         for channel in Channel:
-            self.channel_paused.labels(channel).set(0)
             self.call_seconds.labels(channel)
-            for state in ClaimState:
+            for state in set(ClaimState) - {ClaimState.CLAIMED}:
                 self.sends.labels(channel, state)
+        for channel_type in CHANNEL_OF_TYPE:
+            self.paused.labels(channel_type).set(0)
+        for expired in ("true", "false"):
+            self.iterators_rebuilt.labels(expired)
         for verb in ("apply", "sweep", "settle"):
             self.store_seconds.labels(verb)
             self.store_errors.labels(verb)
+
+    def expect(
+        self,
+        *,
+        operations: Iterable[str],
+        codes: Iterable[str],
+        shard_states: Iterable[str],
+        incidents: Iterable[str],
+    ) -> None:
+        """Creates the label values only adapters know: what the source calls and how it fails, what
+        a shard can be at, what the store meets."""
+        for operation, code in product(operations, codes):
+            self.read_failures.labels(operation, code)
+        for state in shard_states:
+            self._shard_states.add(state)
+            self.shards.labels(state).set(0)
+        for incident in incidents:
+            self.incidents.labels(incident)
 
     def applied(self, records: int, size_bytes: int, effect: Effect, applied: Applied) -> None:
         """One batch became durable."""
@@ -164,9 +192,10 @@ class Metrics:
         for shard_id, lag_ms in labelled.items():
             self.shard_lag.labels(shard_id).set(lag_ms / 1_000)
         self._labelled_shards = set(labelled)
-        self.shards.clear()
-        for state, count in Tally(shard.state for shard in shards).items():
-            self.shards.labels(state).set(count)
+        by_state = Tally(shard.state for shard in shards)
+        self._shard_states |= by_state.keys()
+        for state in self._shard_states:
+            self.shards.labels(state).set(by_state[state])
 
     def observe_incidents(self, incidents: Mapping[str, int]) -> None:
         """What the store met besides its work; `incidents` are totals since the start."""

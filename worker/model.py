@@ -266,6 +266,15 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamMemory:
+    """What the state knows of a stream. No positions: it was never read. `recreated`: another
+    stream of that name was read before, so this one is read from its beginning."""
+
+    positions: tuple[Position, ...] = ()
+    recreated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """One answer of one shard, and the position to store in the same transaction as its effect.
 
@@ -280,7 +289,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardStatus:
-    """One shard as the metrics and `/-/ready` see it. `lag_ms` None: nothing read yet."""
+    """One shard as the metrics see it. `lag_ms` None: nothing read yet."""
 
     shard_id: str
     state: str
@@ -352,6 +361,8 @@ class Episode:
     stage: str | None
     stage_due_ms: int
     hold: Reason | None = None
+    held_ms: int | None = None
+    """Since when the stage is held, whatever for; None when it is not."""
     closed_ms: int | None = None
     outcome: EpisodeOutcome | None = None
     last_stage: str | None = None
@@ -478,7 +489,8 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """A whole channel waits: its provider throttles it, or our own set-up there is wrong."""
+    """A channel type (GCM, APNS, EMAIL, SMS ...) waits: its provider throttles it, or our set-up
+    there is refused."""
 
     until_ms: int
     reason: Reason

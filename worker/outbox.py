@@ -8,11 +8,13 @@ does not reach stays due. Nothing here decides what to send: that is the ladder'
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
 from worker.errors import TryLater
+from worker.health import Health
 from worker.ladder import look
 from worker.metrics import Metrics
 from worker.model import (
@@ -62,6 +64,7 @@ class Outbox:
         rules: Callable[[], RuleSet],
         clock: Clock,
         metrics: Metrics,
+        health: Health,
         changed: asyncio.Event,
         sweep_interval_ms: int,
         max_staleness_ms: int,
@@ -73,23 +76,34 @@ class Outbox:
         self._rules = rules
         self._clock = clock
         self._metrics = metrics
+        self._health = health
         self._changed = changed
         self._sweep_interval_ms = sweep_interval_ms
         self._max_staleness_ms = max_staleness_ms
         self._calls_in_flight_max = calls_in_flight_max
         self._calls: set[asyncio.Task[None]] = set()
         self._in_flight = 0
-        self._paused: dict[Channel, Pause] = {}
-        self._pauses: dict[Channel, int] = {}
-        self._stale = False
+        self._broken: BaseException | None = None
+        """What kept an answer from being written, other than a store that may recover."""
+        self._paused: dict[str, Pause] = {}
+        self._pauses: Counter[str] = Counter()
+        """By channel type: until when, and how often in a row."""
+        self._freshness = "unread"
+        """Of the stream, as last told: unread (so every start begins), stale or fresh."""
 
     async def run(self) -> None:
-        """Sweeps until cancelled. Calls under way are left to `drain`."""
+        """Sweeps until cancelled, or until an answer cannot be written for a reason that will not
+        pass. Calls under way are left to `drain`."""
         while True:
-            self._metrics.heartbeat.labels("outbox").set(self._clock.now_ms() / 1_000)
+            self._health.beat("outbox")
             self._changed.clear()
-            if not await self._sweep():
+            more = await self._sweep()
+            # The calls just claimed begin here, before anybody else is looked at.
+            await self._clock.sleep(0)
+            if not more:
                 await self._clock.sleep(self._sweep_interval_ms / 1_000, self._changed)
+            if self._broken is not None:
+                raise self._broken
 
     async def drain(self, seconds: float) -> None:
         """Waits for the calls under way; cuts off those that take longer. Their claims are settled
@@ -113,15 +127,17 @@ class Outbox:
     async def _sweep(self) -> bool:
         """One sweep. True when another should follow at once."""
         now_ms = self.stream_now_ms()
-        self._tell_staleness(now_ms is None)
+        self._tell_freshness(now_ms)
         calls_free = self._calls_in_flight_max - len(self._calls)
         if now_ms is None or calls_free <= 0:
             return False
         rules = self._rules()
-        paused = {c: pause for c, pause in self._paused.items() if pause.until_ms > now_ms}
+        paused = dict(self._paused)
+
+        wall_ms = self._clock.now_ms()
 
         def decide(view: UserView) -> Look:
-            return look(view, rules, now_ms, paused)
+            return look(view, rules, now_ms, wall_ms=wall_ms, paused=paused)
 
         packing = Packing(self._senders, calls_max=calls_free, idle=not self._calls)
         try:
@@ -140,7 +156,8 @@ class Outbox:
         self._metrics.decided(swept.decisions)
         for call in packing.calls:
             self._start(call)
-        return swept.more and len(self._calls) < self._calls_in_flight_max
+        # Nobody looked at: the first of them needs more calls than are free, and one will end.
+        return swept.more and swept.users > 0
 
     def _start(self, call: Call) -> None:
         task = asyncio.create_task(self._make(call))
@@ -150,6 +167,8 @@ class Outbox:
 
         def ended(task: asyncio.Task[None]) -> None:
             self._calls.discard(task)
+            if not task.cancelled():
+                self._broken = self._broken or task.exception()
             self._in_flight -= len(call.deliveries)
             self._metrics.claims_in_flight.set(self._in_flight)
             self._changed.set()
@@ -182,7 +201,7 @@ class Outbox:
         ]
         await self._write(settlements, now_ms)
         self._metrics.settled(channel, settlements)
-        self._pause_or_resume(channel, outcomes, now_ms)
+        self._pause_or_resume(deliveries, outcomes, now_ms)
 
     async def _write(self, settlements: Sequence[Settlement], now_ms: int) -> None:
         """Writes answers however long it takes: they exist nowhere else."""
@@ -197,37 +216,59 @@ class Outbox:
             else:
                 return
 
-    def _pause_or_resume(self, channel: Channel, outcomes: Sequence[Outcome], now_ms: int) -> None:
-        """Pauses a channel when our set-up is refused, or when a whole call was throttled."""
-        retries = [outcome for outcome in outcomes if isinstance(outcome, Retry)]
-        misconfigured = [r for r in retries if r.reason is Reason.CHANNEL_PAUSED]
-        throttled = len(retries) == len(outcomes) and all(
-            r.reason is Reason.PROVIDER_THROTTLED for r in retries
-        )
-        if misconfigured or throttled:
-            times = self._pauses.get(channel, 0)
-            pause_ms = min(PAUSE_MS_MIN << min(times, 16), PAUSE_MS_MAX)
-            reason = Reason.CHANNEL_PAUSED if misconfigured else Reason.PROVIDER_THROTTLED
-            self._paused[channel] = Pause(until_ms=now_ms + pause_ms, reason=reason)
-            self._pauses[channel] = times + 1
-            self._metrics.channel_paused.labels(channel).set(1)
-            if times == 0:
-                detail = (misconfigured or retries)[0].detail
-                log.error("channel_paused", channel=channel, reason=reason, detail=detail)
-        elif any(isinstance(outcome, Sent) for outcome in outcomes) and self._pauses.pop(
-            channel, 0
-        ):
-            self._paused.pop(channel, None)
-            self._metrics.channel_paused.labels(channel).set(0)
-            log.info("channel_resumed", channel=channel)
+    def _pause_or_resume(
+        self, deliveries: Sequence[Delivery], outcomes: Sequence[Outcome], now_ms: int
+    ) -> None:
+        """Pauses a channel type when our set-up there is refused, or when all of it in a call was
+        throttled. An expired certificate for one kind of phone must not silence the other."""
+        by_type: dict[str, list[Outcome]] = defaultdict(list)
+        for delivery, outcome in zip(deliveries, outcomes, strict=True):
+            by_type[delivery.channel_type].append(outcome)
+        for channel_type, answers in by_type.items():
+            pause = _reason_to_pause(answers)
+            if pause is not None:
+                self._pause(channel_type, pause, now_ms)
+            elif any(isinstance(a, Sent) for a in answers) and self._pauses.pop(channel_type, 0):
+                self._paused.pop(channel_type, None)
+                self._metrics.paused.labels(channel_type).set(0)
+                log.info("channel_resumed", channel_type=channel_type)
 
-    def _tell_staleness(self, stale: bool) -> None:
-        if stale:
+    def _pause(self, channel_type: str, answer: Retry, now_ms: int) -> None:
+        before = self._paused.get(channel_type)
+        if before is not None and before.until_ms > now_ms:
+            return  # one of several calls that were under way when the pause began
+        times = self._pauses[channel_type]
+        pause_ms = min(PAUSE_MS_MIN << min(times, 16), PAUSE_MS_MAX)
+        self._paused[channel_type] = Pause(until_ms=now_ms + pause_ms, reason=answer.reason)
+        self._pauses[channel_type] = times + 1
+        self._metrics.paused.labels(channel_type).set(1)
+        if times == 0:
+            log.error(
+                "channel_paused",
+                channel_type=channel_type,
+                reason=answer.reason,
+                detail=answer.detail,
+            )
+
+    def _tell_freshness(self, now_ms: int | None) -> None:
+        if now_ms is not None:
+            freshness = "fresh"
+        else:
+            freshness = "unread" if self._source.watermark_ms() is None else "stale"
             self._metrics.decisions.labels(Reason.STALE_STREAM).inc()
-        if stale != self._stale:
-            event = "stream_stale" if stale else "stream_fresh"
-            log.info(event, sending=not stale)
-        self._stale = stale
+        if freshness != self._freshness:
+            tell = log.warning if now_ms is None else log.info
+            tell(f"stream_{freshness}", sending=now_ms is not None)
+        self._freshness = freshness
+
+
+def _reason_to_pause(answers: Sequence[Outcome]) -> Retry | None:
+    retries = [answer for answer in answers if isinstance(answer, Retry)]
+    refused = [retry for retry in retries if retry.reason is Reason.CHANNEL_PAUSED]
+    if refused:
+        return refused[0]
+    throttled = all(retry.reason is Reason.PROVIDER_THROTTLED for retry in retries)
+    return retries[0] if throttled and len(retries) == len(answers) else None
 
 
 def _uncertain(deliveries: Sequence[Delivery], detail: str) -> list[Outcome]:

@@ -20,10 +20,10 @@ from worker.model import (
     Effect,
     Look,
     Outcome,
-    Position,
     Settlement,
     ShardStatus,
     StreamIdentity,
+    StreamMemory,
     Swept,
     UserView,
 )
@@ -54,7 +54,7 @@ class Source(Protocol):
     async def open(self) -> StreamIdentity:
         """Finds the stream. Raises StreamNotFound, AccessDenied."""
 
-    def batches(self, positions: Sequence[Position]) -> AsyncIterator[Batch]:
+    def batches(self, memory: StreamMemory) -> AsyncIterator[Batch]:
         """Reads from the stored positions until `stop`. A batch may hold no records and still
         carry a position (SHARD_END, a start time) or time (`read_through_ms`)."""
 
@@ -75,9 +75,9 @@ class Source(Protocol):
 class Store(Protocol):
     """The durable state, in domain verbs. Each verb is one transaction: all of it or nothing."""
 
-    async def positions(self, stream: StreamIdentity) -> Sequence[Position]:
-        """The positions stored for this incarnation of the stream. Positions of another
-        incarnation under the same name are forgotten, and the sweep starts over."""
+    async def positions(self, stream: StreamIdentity) -> StreamMemory:
+        """What is stored for this incarnation of the stream. Positions of another one under the
+        same name are forgotten."""
 
     async def apply(self, effect: Effect, batch: Batch, *, now_ms: int) -> Applied:
         """Folds one batch into the state together with its position (P2). Users who were active

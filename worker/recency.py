@@ -8,7 +8,7 @@ retry nor a re-read after a restart can move anybody's recency back or forward. 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Final, TypeAlias
 
 from worker.events import read_record
@@ -32,6 +32,11 @@ _ENDPOINT_FACTS: Final = tuple(
 )
 
 
+DEAD_LETTERS_WHOLE_MAX: Final = 1_000
+"""Dead letters of one batch that keep their data; the others keep reason and sequence number, by
+which the record can be read again while the stream has it."""
+
+
 def fold(batch: Batch, policy: ActivityPolicy) -> Effect:
     """What a batch changes. Bounded by the batch: no part is longer than its records' signals."""
     activities: dict[_Identity, Activity] = {}
@@ -41,7 +46,9 @@ def fold(batch: Batch, policy: ActivityPolicy) -> Effect:
     dead_letters: list[DeadLetter] = []
     for record in batch.records:
         reading = read_record(record, shard_id=batch.position.shard_id, policy=policy)
-        dead_letters.extend(reading.dead_letters)
+        for letter in reading.dead_letters:
+            kept = len(dead_letters) < DEAD_LETTERS_WHOLE_MAX
+            dead_letters.append(letter if kept else replace(letter, data=b""))
         for signal in reading.signals:
             match signal:
                 case Activity():

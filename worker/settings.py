@@ -13,13 +13,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from worker.errors import SettingsError
-from worker.rules.durations import parse_duration
+from worker.model import DAY_MS
+from worker.rules.durations import parse_duration, written
 from worker.rules.problems import Refused
 
 PREFIX = "COMEBACK_"
+PORT_MAX = 65_535
+
+_STREAM_NAME = r"[A-Za-z0-9_.-]{1,128}"
+_STREAM_ARN = rf"arn:aws[a-z-]*:kinesis:[a-z0-9-]+:[0-9]{{12}}:stream/{_STREAM_NAME}"
 
 
 def _duration(value: object) -> object:
@@ -31,15 +36,35 @@ def _duration(value: object) -> object:
         raise ValueError(str(refused)) from refused
 
 
-def _address(value: object) -> object:
-    if isinstance(value, str) and not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]*):\d{1,5}", value):
+def _address(value: str) -> str:
+    found = re.fullmatch(r"(?:\[[0-9a-fA-F:]+\]|[^:\s]*):([0-9]+)", value)
+    if found is None:
         raise ValueError("it must look like 0.0.0.0:9464 or 127.0.0.1:9464")
+    if int(found[1]) > PORT_MAX:
+        raise ValueError(f"the port must be at most {PORT_MAX}")
     return value
 
 
-Milliseconds = Annotated[int, BeforeValidator(_duration)]
+def _stream(value: str) -> str:
+    # Source: Kinesis API reference, StreamDescription, StreamName and StreamARN. Empty is "not
+    # set", which only the commands that read the stream refuse.
+    if value.startswith("arn:") and not re.fullmatch(_STREAM_ARN, value):
+        raise ValueError(
+            "it is not the ARN of a Kinesis stream, arn:aws:kinesis:REGION:ACCOUNT:stream/NAME"
+        )
+    if not value.startswith("arn:") and not re.fullmatch(f"({_STREAM_NAME})?", value):
+        raise ValueError(
+            "a stream's name has letters, digits, _ . - and at most 128 of them; an ARN begins"
+            " with arn:"
+        )
+    return value
+
+
+_DURATION = BeforeValidator(_duration)
+Milliseconds = Annotated[int, _DURATION]
 """A duration such as `5s`, `2h30m`, `7d`; milliseconds inside."""
-BindAddress = Annotated[str, BeforeValidator(_address)]
+BindAddress = Annotated[str, AfterValidator(_address)]
+StreamName = Annotated[str, AfterValidator(_stream)]
 
 
 class Settings(BaseModel):
@@ -47,7 +72,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    stream: str = Field(default="", description="Kinesis stream to read: its name or its ARN.")
+    stream: StreamName = Field(
+        default="", description="Kinesis stream to read: its name or its ARN."
+    )
     state: Path = Field(
         default=Path("comeback.db"), description="The state file (SQLite); one per deployment."
     )
@@ -82,6 +109,7 @@ class Settings(BaseModel):
     max_staleness: Milliseconds = Field(
         default=300_000,
         ge=1_000,
+        le=DAY_MS,
         description="While any shard lags more than this, nothing is sent.",
     )
     calls_in_flight_max: int = Field(
@@ -90,10 +118,10 @@ class Settings(BaseModel):
     call_timeout: Milliseconds = Field(
         default=10_000, ge=100, le=120_000, description="How long a provider may take to answer."
     )
-    drain_seconds: float = Field(
-        default=25.0,
+    drain_timeout: Milliseconds = Field(
+        default=25_000,
         ge=0,
-        le=115,
+        le=115_000,
         description="How long SIGTERM waits for calls; the orchestrator must wait longer.",
     )
     standby: bool = Field(
@@ -147,9 +175,37 @@ def _unknown(variable: str, known: Mapping[str, object]) -> str:
 def _explained(detail: Any, environment: Mapping[str, str]) -> str:
     name = str(detail["loc"][0])
     variable = PREFIX + name.upper()
-    message = str(detail["msg"]).removeprefix("Value error, ")
     found = f'{variable}="{environment.get(variable, "")}"'
-    return f"{found} cannot be used: {message}. {_described(name)}"
+    return f"{found} cannot be used: {_objection(name, detail)}. {_described(name)}"
+
+
+def _objection(name: str, detail: Any) -> str:
+    """What pydantic found, in the words and units the setting is written in."""
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "value_error":
+            return str(context["error"])
+        case "greater_than_equal":
+            return f"it must be at least {in_words(name, context['ge'])}"
+        case "less_than_equal":
+            return f"it must be at most {in_words(name, context['le'])}"
+        case "literal_error":
+            return f"it must be {context['expected']}"
+        case "int_parsing":
+            return "it must be a whole number"
+        case "bool_parsing":
+            return "it must be true or false"
+        case _:
+            return str(detail["msg"])
+
+
+def in_words(name: str, value: object) -> str:
+    """A value of a setting as it is written in the environment: `5m`, `true`, `rules`."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and _DURATION in Settings.model_fields[name].metadata:
+        return written(value)
+    return str(value)
 
 
 def _described(name: str) -> str:

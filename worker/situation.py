@@ -70,9 +70,13 @@ class Situation:
     rules: RuleSet
     rule: Rule
     now_ms: int
+    """The present of the stream, by which stages fall due (P4)."""
+    wall_ms: int
+    """The present of the world, by which it is night (P6)."""
     episode: Episode | None
     sends: tuple[PastSend, ...]
-    paused: Mapping[Channel, Pause]
+    paused: Mapping[str, Pause]
+    """By channel type."""
 
     @property
     def last_active_ms(self) -> int:
@@ -141,6 +145,16 @@ class Situation:
         return tuple(chosen.values())
 
     @cached_property
+    def open_targets(self) -> tuple[Endpoint, ...]:
+        """The targets whose channel type is not paused."""
+        return tuple(endpoint for endpoint in self.targets if not self.pause_of(endpoint))
+
+    def pause_of(self, endpoint: Endpoint) -> Pause | None:
+        """The pause its channel type is in."""
+        pause = self.paused.get(endpoint.channel_type or "")
+        return pause if pause is not None and pause.until_ms > self.now_ms else None
+
+    @cached_property
     def message(self) -> Message | TemplateProblem:
         """The stage's text for this user, or why there is none."""
         assert self.stage is not None
@@ -177,6 +191,7 @@ class Situation:
         """Nothing now; look again at `until_ms`, or when something about the user changes. A held
         stage is looked at again at the latest when its hold has lasted too long."""
         if self.episode is not None and reason in HOLDS:
-            expires_ms = self.episode.stage_due_ms + HOLD_MAX_MS
+            held_ms = self.now_ms if self.episode.held_ms is None else self.episode.held_ms
+            expires_ms = held_ms + HOLD_MAX_MS
             until_ms = expires_ms if until_ms is None else min(until_ms, expires_ms)
         return self.decide(Action.WAIT, reason, until_ms=until_ms)

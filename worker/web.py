@@ -18,8 +18,9 @@ EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 PAGE = """comeback
 
 /metrics     Prometheus metrics
-/-/healthy   200 while the loops of this process turn
-/-/ready     200 while it reads the stream and may send
+/-/healthy   200 while the loops of this process turn; 503 names those that are stuck
+/-/ready     200 from when it works until it drains, also while the stream is stale or
+             a channel is paused; 503 says why not
 """
 
 
@@ -74,7 +75,7 @@ class Web:
     async def _healthy(self, _: web.Request) -> web.Response:
         stuck = self._health.stuck()
         if stuck:
-            return web.Response(status=503, text=f"stuck: {', '.join(sorted(stuck))}\n")
+            return web.Response(status=503, text=f"stuck: {', '.join(stuck)}\n")
         return web.Response(text="healthy\n")
 
     async def _ready(self, _: web.Request) -> web.Response:

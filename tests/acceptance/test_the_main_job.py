@@ -141,7 +141,7 @@ async def test_sigterm_cuts_off_calls_that_outlast_the_drain_and_lists_them_as_u
 ) -> None:
     async with world(tmp_path) as one:
         one.pinpoint.behaviour = always(Reply(delay_seconds=60))
-        worker = await one.start_ready(COMEBACK_DRAIN_SECONDS="0.5")
+        worker = await one.start_ready(COMEBACK_DRAIN_TIMEOUT="500ms")
         one.visit("u", "GCM")
         await until(lambda: one.sends, "the call is under way")
         worker.process.send_signal(signal.SIGTERM)

@@ -113,7 +113,7 @@ class World:
             "COMEBACK_POLL_INTERVAL": "200ms",
             "COMEBACK_SWEEP_INTERVAL": "100ms",
             "COMEBACK_MAX_STALENESS": "10s",
-            "COMEBACK_DRAIN_SECONDS": "5",
+            "COMEBACK_DRAIN_TIMEOUT": "5s",
         }
 
     async def close(self) -> None:

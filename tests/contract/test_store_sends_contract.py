@@ -230,9 +230,17 @@ async def test_an_open_episode_is_kept_as_a_look_leaves_it(world: World) -> None
         stage="mail",
         stage_due_ms=day(9),
         hold=Reason.QUIET_HOURS,
+        held_ms=day(8),
         last_stage="nudge",
     )
-    ended = replace(after, stage=None, closed_ms=day(10), outcome=EpisodeOutcome.EXHAUSTED)
+    ended = replace(
+        after,
+        stage=None,
+        hold=None,
+        held_ms=None,
+        closed_ms=day(10),
+        outcome=EpisodeOutcome.EXHAUSTED,
+    )
     for episode in (after, ended):
         await world.store.adopt(str(episode.stage), rearm_after_ms=1, sends_for_ms=SENDS_FOR_MS)
         await world.sweep(leaving(episode), on=9)

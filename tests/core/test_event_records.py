@@ -167,9 +167,18 @@ def test_the_reason_of_a_dead_letter_never_quotes_the_data() -> None:
         assert secret not in letter.detail
 
 
+def test_every_member_of_a_gzip_text_is_read_and_a_cut_off_one_is_kept_aside() -> None:
+    first = gzip.compress(as_bytes(samples.app_event(client={"client_id": "one"}, endpoint=None)))
+    second = gzip.compress(as_bytes(samples.app_event(client={"client_id": "two"}, endpoint=None)))
+    whole = read_data(first + second)
+    assert [activity.endpoint_id for activity in whole.signals] == ["one", "two"]  # type: ignore[union-attr]
+    cut = read_data(first[:-4])
+    assert (cut.signals, [letter.detail for letter in cut.dead_letters]) == ((), ["cut-off gzip"])
+
+
 def test_many_bad_parts_keep_a_bounded_number_of_dead_letters() -> None:
     lines = b"\n".join([b"{oops}"] * (UNREADABLE_PARTS_MAX + 50))
-    assert len(read_data(lines).dead_letters) == UNREADABLE_PARTS_MAX
+    assert len(read_data(lines).dead_letters) == DEAD_LETTERS_PER_RECORD_MAX
     nameless = [samples.documented_app_event(client={})] * (DEAD_LETTERS_PER_RECORD_MAX + 50)
     reading = read(*nameless, APP)
     assert len(reading.dead_letters) == DEAD_LETTERS_PER_RECORD_MAX

@@ -21,7 +21,6 @@ from tests.core.timeline import (
 from worker.model import (
     DAY_MS,
     HOUR_MS,
-    Channel,
     Delivery,
     EpisodeOutcome,
     Outcome,
@@ -348,7 +347,7 @@ def test_a_text_without_its_value_holds_and_never_sends_half_a_text() -> None:
 
 def test_a_paused_channel_holds_its_stage_only() -> None:
     pause = Pause(until_ms=day(11), reason=Reason.CHANNEL_PAUSED)
-    life = Life(paused={Channel.PUSH: pause})
+    life = Life(paused={"GCM": pause})
     life.active(0)
     assert life.until(40) == [(11, "push"), (13, "email"), (16, "sms")]
 
@@ -375,7 +374,7 @@ def test_a_stage_that_is_gone_cancels_the_episode() -> None:
 
 def test_each_hold_is_notable_once() -> None:
     pause = Pause(until_ms=day(8), reason=Reason.CHANNEL_PAUSED)
-    life = Life(paused={Channel.PUSH: pause})
+    life = Life(paused={"GCM": pause})
     life.active(0)
     for number in (7.1, 7.2, 7.3):
         life.changed(number, *life.endpoints)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import given
@@ -19,20 +20,27 @@ from worker.model import (
     Endpoint,
     Position,
     ReceiptStatus,
+    Record,
     Stop,
     StopReason,
     StreamIdentity,
 )
-from worker.recency import fold, merge_endpoints
+from worker.recency import DEAD_LETTERS_WHOLE_MAX, fold, merge_endpoints
 from worker.rules.ruleset import ActivityPolicy
 
 
 def folded(*events: object) -> Effect:
-    records = [samples.as_record(event, number=number) for number, event in enumerate(events)]
+    return fold_records(
+        samples.as_record(event, number=number) for number, event in enumerate(events)
+    )
+
+
+def fold_records(found: Iterable[Record]) -> Effect:
+    records = tuple(found)
     batch = Batch(
         stream=StreamIdentity(name="events", created_ms=0),
         position=Position(shard_id=samples.SHARD, sequence_number=str(len(records))),
-        records=tuple(records),
+        records=records,
         read_through_ms=KINESIS_MS,
     )
     return fold(batch, ActivityPolicy())
@@ -165,3 +173,11 @@ def test_there_is_one_latest_activity_per_user_and_one_value_per_endpoint(
 def test_merging_what_is_already_merged_changes_nothing(events: list[dict[str, Any]]) -> None:
     for found in folded(*events).endpoints:
         assert merge_endpoints([found, found]) == found
+
+
+def test_a_batch_full_of_rubbish_keeps_every_reason_and_a_bounded_amount_of_data() -> None:
+    rubbish = (samples.as_record(data=b"{oops", number=number) for number in range(1_200))
+    letters = fold_records(rubbish).dead_letters
+    assert len(letters) == 1_200
+    assert sum(bool(letter.data) for letter in letters) == DEAD_LETTERS_WHOLE_MAX
+    assert letters[-1].sequence_number == "1199"

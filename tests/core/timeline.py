@@ -100,7 +100,7 @@ class Life:
     rules: RuleSet = field(default_factory=rule_set)
     endpoints: tuple[Endpoint, ...] = (PHONE, MAIL, SMS)
     answer: Answer = accept
-    paused: dict[Channel, Pause] = field(default_factory=dict)
+    paused: dict[str, Pause] = field(default_factory=dict)
     last_active_ms: int | None = None
     due_ms: int | None = None
     episodes: dict[str, Episode] = field(default_factory=dict)
@@ -163,7 +163,7 @@ class Life:
         return [d.reason for d in self.decisions if d.reason != "not_yet_due"]
 
     def _look(self, now_ms: int) -> None:
-        result = look(self.view(), self.rules, now_ms, self.paused)
+        result = look(self.view(), self.rules, now_ms, paused=self.paused)
         self.decisions += result.decisions
         self.due_ms = result.due_ms
         assert result.due_ms is None or result.due_ms > now_ms, "a look must not ask for itself"

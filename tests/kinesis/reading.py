@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.kinesis.fake_kinesis import FakeKinesis
 from worker.kinesis.source import KinesisSource, Start
-from worker.model import Batch, Position
+from worker.model import Batch, Position, StreamMemory
 from worker.testing import FakeClock
 
 
@@ -54,6 +54,7 @@ class State:
 
     def __init__(self) -> None:
         self.positions: dict[str, Position] = {}
+        self.recreated = False
         self.read: list[tuple[str, str]] = []
         """Shard id and text of every record, in the order of commits."""
 
@@ -92,7 +93,10 @@ class Reading:
 
     async def _run(self) -> None:
         await self.source.open()
-        async for batch in self.source.batches(tuple(self.state.positions.values())):
+        memory = StreamMemory(
+            positions=tuple(self.state.positions.values()), recreated=self.state.recreated
+        )
+        async for batch in self.source.batches(memory):
             self.batches.append(batch)
             await self.open_for_commits.wait()
             self.state.positions[batch.position.shard_id] = batch.position

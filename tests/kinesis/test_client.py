@@ -6,6 +6,7 @@ import pytest
 
 from worker.errors import SettingsError
 from worker.kinesis.client import CONNECTIONS_MAX, kinesis_client
+from worker.kinesis.faults import fault_of
 
 
 async def test_the_client_makes_each_call_once_and_has_connections_for_every_shard() -> None:
@@ -34,3 +35,27 @@ async def test_a_missing_region_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(SettingsError, match="AWS_REGION"):
         async with kinesis_client():
             pass
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("AWS_ENDPOINT_URL_KINESIS", "nonsense"),
+        ("AWS_PROFILE", "nobody"),
+        ("AWS_REGION", "bad region"),
+    ],
+)
+async def test_settings_of_aws_that_cannot_be_used_are_for_a_person_to_mend(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=variable):
+        async with kinesis_client():
+            pass
+
+
+def test_credentials_that_could_not_be_refreshed_are_no_bug_of_ours() -> None:
+    stale = RuntimeError("Credentials were refreshed, but the refreshed credentials are expired")
+    assert fault_of(stale, "GetRecords").code == "NoCredentials"
+    with pytest.raises(RuntimeError):
+        fault_of(RuntimeError("something else"), "GetRecords")

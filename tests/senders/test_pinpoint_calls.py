@@ -232,6 +232,12 @@ async def test_without_credentials_nothing_is_sent(
     assert not stub.requests
 
 
+STS_UNAVAILABLE = sdk.ClientError(
+    {"Error": {"Code": "ServiceUnavailable"}, "ResponseMetadata": {"HTTPStatusCode": 503}},
+    "AssumeRoleWithWebIdentity",
+)
+
+
 @pytest.mark.parametrize(
     ("error", "means"),
     [
@@ -240,6 +246,9 @@ async def test_without_credentials_nothing_is_sent(
         (sdk.EndpointConnectionError(endpoint_url="x", error=socket.gaierror(-2)), Retry),
         (sdk.CredentialRetrievalError(provider="x", error_msg="x"), Retry),
         (sdk.ParamValidationError(report="x"), Retry),
+        (STS_UNAVAILABLE, Retry),
+        (RuntimeError("the refreshed credentials are still expired"), Retry),
+        (RuntimeError("Session is closed"), Uncertain),
         (sdk.EndpointConnectionError(endpoint_url="x", error=ConnectionResetError()), Uncertain),
         (sdk.EndpointConnectionError(endpoint_url="x"), Uncertain),
         (sdk.ReadTimeoutError(endpoint_url="x"), Uncertain),

@@ -67,14 +67,16 @@ CREATE TABLE episodes (
   stage TEXT,
   stage_due_ms INTEGER NOT NULL,
   hold TEXT,
+  held_ms INTEGER,
   closed_ms INTEGER,
   outcome TEXT,
   last_stage TEXT,
   UNIQUE (user_id, rule, silence_since_ms),
-  CHECK ((closed_ms IS NULL) = (outcome IS NULL))
+  CHECK ((closed_ms IS NULL) = (outcome IS NULL)),
+  CHECK ((hold IS NULL) = (held_ms IS NULL))
 ) STRICT;
-INSERT INTO "episodes" VALUES('fb7a374a893c0f83','ann','winback','r1',1793448000000,1794052800000,'nudge',1794052800000,NULL,NULL,NULL,NULL);
-INSERT INTO "episodes" VALUES('5dbad6acecaebd10','bob','winback','r1',1793448000000,1794052800000,'nudge',1794052800000,NULL,1794139200000,'returned',NULL);
+INSERT INTO "episodes" VALUES('fb7a374a893c0f83','ann','winback','r1',1793448000000,1794052800000,'nudge',1794052800000,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "episodes" VALUES('5dbad6acecaebd10','bob','winback','r1',1793448000000,1794052800000,'nudge',1794052800000,NULL,NULL,1794139200000,'returned',NULL);
 CREATE TABLE journal (
   id INTEGER PRIMARY KEY,
   at_ms INTEGER NOT NULL,
@@ -109,9 +111,10 @@ CREATE TABLE rule_sets (
 INSERT INTO "rule_sets" VALUES(1,'first',604800000,34560000000,1793448000000);
 CREATE TABLE streams (
   name TEXT PRIMARY KEY,
-  created_ms INTEGER NOT NULL
+  created_ms INTEGER NOT NULL,
+  recreated INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO "streams" VALUES('events',1);
+INSERT INTO "streams" VALUES('events',1,0);
 CREATE TABLE suppressions (
   address_hash TEXT PRIMARY KEY,
   channel TEXT NOT NULL,

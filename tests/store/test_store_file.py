@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.world import STREAM, World, day, open_store, opening, phone, seen
-from worker.errors import StateDamaged, StateInUse, StateUnwritable
+from worker.errors import SettingsError, StateDamaged, StateInUse, StateUnwritable
 from worker.model import ClaimState, DeadLetter, DeadReason, Look, Position, UserView
 from worker.store import intake
 from worker.store.intake import Incident
@@ -48,7 +48,7 @@ async def test_everything_is_there_after_a_restart(path: Path) -> None:
     await world.sweep(opening(7), on=7)
     await store.close()
     again = await open_store(path)
-    assert await again.positions(STREAM) == (Position(shard_id="s", ended=True),)
+    assert (await again.positions(STREAM)).positions == (Position(shard_id="s", ended=True),)
     assert await again.recover(now_ms=day(8)) == 1
     view = (await World(again).views())["ann"]
     assert [claim.state for claim in view.claims] == [ClaimState.UNCERTAIN]
@@ -86,7 +86,9 @@ async def test_a_batch_and_its_position_are_kept_both_or_neither(
     await store.close()
     again = await open_store(path)
     world = World(again)
-    assert await again.positions(STREAM) == (Position(shard_id="s", sequence_number="1"),)
+    assert (await again.positions(STREAM)).positions == (
+        Position(shard_id="s", sequence_number="1"),
+    )
     applied = await world.tell(*batch, position=position)
     assert (applied.users_new, applied.users_active) == (1, 2)
     await again.close()
@@ -168,7 +170,7 @@ async def test_the_database_of_another_program_is_refused(path: Path) -> None:
 
 
 async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StateUnwritable, match=r"nowhere/state\.db.*No such file"):
+    with pytest.raises(SettingsError, match=r"nowhere/state\.db.*No such file"):
         await open_store(tmp_path / "nowhere" / "state.db")
 
 
@@ -187,14 +189,14 @@ async def test_a_full_disk_changes_nothing_and_passes(path: Path) -> None:
         await world.tell(*crowd)
     connection.execute("PRAGMA max_page_count = 1000000")
     assert (await world.tell(*crowd)).users_new == 2_000
-    assert len(await store.positions(STREAM)) == 1
+    assert len((await store.positions(STREAM)).positions) == 1
     await store.close()
 
 
 FULL_DISK = """
 import asyncio, resource, signal, sys
 from tests.store.world import World, open_store, seen
-from worker.errors import StateUnwritable
+from worker.errors import SettingsError, StateUnwritable
 
 async def main():
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.world import NOON_MS, open_store
+from worker.clock import SystemClock
 from worker.errors import StateDamaged, StateInUse
 from worker.store.lock import LOCK_POLL_SECONDS
 from worker.store.sqlite import SqliteStore
@@ -119,3 +120,12 @@ async def test_states_in_memory_are_many(path: Path) -> None:
     for store in stores:
         await store.close()
     assert list(path.parent.iterdir()) == []
+
+
+async def test_two_names_of_one_file_are_one_lock(path: Path) -> None:
+    other = path.with_name("other.db")
+    other.symlink_to(path)
+    store = await SqliteStore.open(str(path), wait=False, clock=SystemClock())
+    with pytest.raises(StateInUse):
+        await SqliteStore.open(str(other), wait=False, clock=SystemClock())
+    await store.close()

@@ -24,7 +24,7 @@ HELP = """Brings quiet users back: push, then e-mail, then SMS, until they retur
   comeback check rules/            are the rules right?
   comeback run                     read the stream, send, until SIGTERM
   comeback explain USER            what happened to a user, what comes next, and why
-  comeback state                   counts, positions, lag, uncertain sends, dead letters
+  comeback state                   counts, positions, uncertain sends, dead letters
 
 \b
 Settings are environment variables; `comeback run --help` lists them.
@@ -34,6 +34,7 @@ Exit codes: 0 all right, 1 problems found, 2 wrong usage, 70 a bug in comeback,
 
 
 @click.group(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(version)s")
 def commands() -> None:
     """The group all commands hang on."""
 

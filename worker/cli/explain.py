@@ -6,13 +6,14 @@ import json
 import os
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 
-from worker.cli.words import SENTENCES, columns, moment, relative
+from worker.cli.words import columns, moment, relative, sentence_of
 from worker.clock import SystemClock
-from worker.errors import ProblemsFound
+from worker.errors import ProblemsFound, RulesError
 from worker.ladder import look
 from worker.model import Decision, UserView
 from worker.quiet import zone_of
@@ -26,6 +27,8 @@ from worker.store.reading import SendRecord, StateReader
 JOURNAL_LINES_MAX = 200
 SENDS_MAX = 100
 
+NEXT = "what comes next (by the rules; a stale stream or a paused channel can delay it)"
+
 
 @dataclass(frozen=True, slots=True)
 class Story:
@@ -34,8 +37,8 @@ class Story:
     view: UserView
     journal: tuple[JournalEntry, ...]
     sends: tuple[SendRecord, ...]
-    next: tuple[Decision, ...]
-    """Per rule, what the ladder would answer now."""
+    next: tuple[Decision, ...] | None
+    """Per rule, what the ladder would answer now; None when the rules cannot be used."""
 
 
 @click.command()
@@ -45,12 +48,13 @@ def explain(user: str, *, as_json: bool) -> None:
     """Tell what happened to USER, what comes next and when, and why not sooner.
 
     USER is a user id, an endpoint id, or an address. Reads the state file (COMEBACK_STATE) and the
-    rules (COMEBACK_RULES); works while the worker runs.
+    rules (COMEBACK_RULES); works while the worker runs. With a mistake in the rules it tells what
+    happened, and the problems on standard error.
     """
     settings = read_settings(os.environ)
     clock = SystemClock()
     now_ms = clock.now_ms()
-    rules = load(settings.rules)
+    rules, problems = _rules(settings.rules)
     with StateReader(str(settings.state), clock=clock) as reader:
         stories = [_story(reader, name, rules, now_ms) for name in reader.find(user)]
     if not stories:
@@ -59,18 +63,35 @@ def explain(user: str, *, as_json: bool) -> None:
         click.echo(json.dumps([_as_json(story) for story in stories], indent=2))
     else:
         click.echo("\n\n".join(_as_text(story, now_ms) for story in stories))
+    if problems:
+        click.echo(
+            f"comeback: what comes next is not known, the rules have problems:\n{problems}",
+            err=True,
+        )
 
 
-def _story(reader: StateReader, user_id: str, rules: RuleSet, now_ms: int) -> Story:
+def _rules(folder: Path) -> tuple[RuleSet | None, str]:
+    """The rules, or their problems: a mistake in a rule must not hide what happened."""
+    try:
+        return load(folder), ""
+    except RulesError as error:
+        return None, str(error)
+
+
+def _story(reader: StateReader, user_id: str, rules: RuleSet | None, now_ms: int) -> Story:
     view = reader.user(user_id)
     assert view is not None, "a user that was found is known"
-    last = {decision.rule: decision for decision in look(view, rules, now_ms).decisions}
     return Story(
         view=view,
         journal=tuple(reversed(reader.journal_of(user_id, JOURNAL_LINES_MAX))),
         sends=tuple(reversed(reader.claims_of(user_id, SENDS_MAX))),
-        next=tuple(last.values()),
+        next=None if rules is None else _next(view, rules, now_ms),
     )
+
+
+def _next(view: UserView, rules: RuleSet, now_ms: int) -> tuple[Decision, ...]:
+    last = {decision.rule: decision for decision in look(view, rules, now_ms).decisions}
+    return tuple(last.values())
 
 
 def _as_text(story: Story, now_ms: int) -> str:
@@ -87,7 +108,8 @@ def _as_text(story: Story, now_ms: int) -> str:
         sections.append(f"what happened\n{columns([_journal_row(e) for e in story.journal])}")
     if story.sends:
         sections.append(f"sends\n{columns([_send_row(send) for send in story.sends])}")
-    sections.append(f"what comes next\n{columns([_next_row(d, now_ms) for d in story.next])}")
+    if story.next is not None:
+        sections.append(f"{NEXT}\n{columns([_next_row(d, now_ms) for d in story.next])}")
     return "\n\n".join(sections)
 
 
@@ -106,12 +128,10 @@ def _reachable(view: UserView) -> str:
 
 
 def _journal_row(entry: JournalEntry) -> tuple[str, ...]:
-    sentence = SENTENCES.get(entry.reason, entry.reason)
-    if entry.until_ms is not None:
-        sentence += f"; until {moment(entry.until_ms)}"
-    if entry.outcome is not None:
-        sentence += f"; the episode ends as {entry.outcome}"
-    return (moment(entry.at_ms), entry.rule or "-", entry.stage or "-", entry.reason, sentence)
+    until = f"until {moment(entry.until_ms)}" if entry.until_ms is not None else ""
+    end = f"the episode ends as {entry.outcome}" if entry.outcome is not None else ""
+    story = "; ".join(filter(None, (sentence_of(entry.reason), until, end)))
+    return (moment(entry.at_ms), entry.rule or "-", entry.stage or "-", entry.reason, story)
 
 
 def _send_row(send: SendRecord) -> tuple[str, ...]:
@@ -127,7 +147,7 @@ def _next_row(decision: Decision, now_ms: int) -> tuple[str, ...]:
         when = f"{moment(decision.until_ms)} ({relative(decision.until_ms, now_ms)})"
     else:
         when = "now" if decision.action != "wait" else "when something about the user changes"
-    sentence = SENTENCES[decision.reason]
+    sentence = sentence_of(decision.reason)
     return (decision.rule, decision.stage or "-", decision.reason, when, sentence)
 
 
@@ -162,7 +182,9 @@ def _as_json(story: Story) -> dict[str, Any]:
             }
             for send in story.sends
         ],
-        "next": [
+        "next": None
+        if story.next is None
+        else [
             {
                 "rule": decision.rule,
                 "stage": decision.stage,

@@ -11,6 +11,8 @@ from worker.errors import ProblemsFound
 from worker.settings import read_settings
 
 TIMEOUT_SECONDS = 5.0
+LINE_BYTES_MAX = 500
+"""Of the answer: whoever listens on that port may be somebody else, with a whole page to say."""
 
 
 @click.command()
@@ -26,11 +28,14 @@ def health(*, ready: bool) -> None:
     try:
         connection.request("GET", "/-/ready" if ready else "/-/healthy")
         answer = connection.getresponse()
-        text = answer.read().decode("utf-8", "replace").strip()
+        text = answer.readline(LINE_BYTES_MAX).decode("utf-8", "replace").strip()
     except OSError as error:
         raise ProblemsFound(f"no answer from {local}:{port}: {error}") from error
+    except http.client.HTTPException as error:
+        told = f"what answers at {local}:{port} is no HTTP server ({type(error).__name__})"
+        raise ProblemsFound(f"{told}; is another program listening there?") from error
     finally:
         connection.close()
     if answer.status != http.client.OK:
-        raise ProblemsFound(text)
+        raise ProblemsFound(f"{local}:{port} answers {answer.status}: {text or answer.reason}")
     click.echo(text)

@@ -7,18 +7,18 @@ import os
 
 import click
 
-from worker.settings import PREFIX, Settings, read_settings
+from worker.settings import PREFIX, Settings, in_words, read_settings
 
 
 def _help() -> str:
     lines = ["Read the stream, decide, send, until SIGTERM.", "", "\b", "Settings (environment):"]
     for name, field in Settings.model_fields.items():
-        shown = f" [{field.default}]" if field.default not in ("", None) else ""
+        shown = f" [{in_words(name, field.default)}]" if field.default != "" else ""
         lines += [f"  {PREFIX}{name.upper()}{shown}", f"      {field.description}"]
     lines += [
         "",
         "\b",
-        "Durations are written 5s, 2h30m, 7d; defaults of durations are shown in milliseconds.",
+        "Durations are written 500ms, 5s, 2h30m, 7d.",
         "AWS settings are botocore's own: AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL_KINESIS,",
         "AWS_ENDPOINT_URL_PINPOINT, ...",
     ]

@@ -14,10 +14,18 @@ from worker.model import DeadLetter, Position
 from worker.settings import read_settings
 from worker.store.reading import StateReader, StateSummary
 
+DEAD_LETTERS_SHOWN_MAX = 1_000
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-@click.option("--dead-letters", default=0, metavar="N", help="Show the last N unreadable records.")
+@click.option(
+    "--dead-letters",
+    type=click.IntRange(0, DEAD_LETTERS_SHOWN_MAX),
+    default=0,
+    metavar="N",
+    help=f"Show the last N unreadable records, at most {DEAD_LETTERS_SHOWN_MAX:,}.",
+)
 def state(*, as_json: bool, dead_letters: int) -> None:
     """Show counts, positions, uncertain sends and dead letters of the state file.
 

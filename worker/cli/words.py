@@ -48,6 +48,12 @@ SENTENCES: Mapping[str, str] = {
 """What stands behind a reason of the journal. Complete over `Reason`; a test holds it."""
 
 
+def sentence_of(reason: str) -> str:
+    """What stands behind a reason; empty when it would only say the reason again."""
+    sentence = SENTENCES.get(reason, "")
+    return "" if sentence == reason.replace("_", " ") else sentence
+
+
 def moment(at_ms: int | None) -> str:
     """`2026-11-08 20:30:00Z`; a dash for none."""
     if at_ms is None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from botocore.exceptions import NoRegionError
+from botocore.exceptions import BotoCoreError, NoRegionError
 
 from worker.errors import SettingsError
 
@@ -44,6 +44,11 @@ async def kinesis_client() -> AsyncIterator[Any]:
         raise SettingsError(
             "No AWS region is set, so the Kinesis stream cannot be found. "
             "Set AWS_REGION to the region of the stream, for example eu-west-1."
+        ) from error
+    except (BotoCoreError, ValueError) as error:
+        raise SettingsError(
+            f"The AWS settings for Kinesis cannot be used: {error}. "
+            "Look at AWS_REGION, AWS_PROFILE and AWS_ENDPOINT_URL_KINESIS."
         ) from error
     try:
         yield client

@@ -93,6 +93,7 @@ CALL_ERRORS = (
     aiohttp.ClientError,
     OSError,  # TimeoutError is one
     ValueError,  # botocore's parser lets base64 errors through
+    RuntimeError,  # expired credentials; others are raised again
 )
 """What a call of an aiobotocore client can raise on account of the other side."""
 
@@ -105,12 +106,14 @@ _CREDENTIALS = (
 
 
 class KinesisFault(Exception):
-    """A call failed. `operation` is its AWS name, `code` one of `CODES`."""
+    """A call failed. `operation` is its AWS name, `code` one of `CODES`; `said` is AWS's own code
+    where `code` is a collective one."""
 
-    def __init__(self, *, operation: str, code: str) -> None:
+    def __init__(self, *, operation: str, code: str, said: str = "") -> None:
         super().__init__(f"{operation}: {code}")
         self.operation = operation
         self.code = code
+        self.said = said or code
 
     @property
     def kind(self) -> Kind:
@@ -130,24 +133,32 @@ class KinesisFault(Exception):
 
 def fault_of(error: Exception, operation: str) -> KinesisFault:
     """The fault behind an exception of the SDK. Re-raises what only a bug of ours can cause."""
-    return KinesisFault(operation=operation, code=_code_of(error))
+    said = ""
+    if isinstance(error, ClientError):
+        said = str(error.response.get("Error", {}).get("Code", "")).rpartition("#")[2]
+    return KinesisFault(operation=operation, code=_code_of(error, said), said=said)
 
 
-def _code_of(error: Exception) -> str:
+def _code_of(error: Exception, said: str) -> str:
     if isinstance(error, ClientError):
         response: Mapping[str, Any] = error.response
-        code = str(response.get("Error", {}).get("Code", "")).rpartition("#")[2]
-        if code in _KINDS:
-            return code
+        if said in _KINDS:
+            return said
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
         return "OtherClientError" if 400 <= status < 500 else "OtherServerError"
-    if isinstance(error, _CREDENTIALS):
+    if isinstance(error, _CREDENTIALS) or _is_stale_credentials(error):
         return "NoCredentials"
     if isinstance(error, (HTTPClientError, ConnectionError, aiohttp.ClientError, OSError)):
         return "Connection"
     if isinstance(error, (IncompleteReadError, ResponseParserError, ValueError)):
         return "InvalidBody"
     raise error
+
+
+def _is_stale_credentials(error: Exception) -> bool:
+    """botocore has no class of its own for "Credentials were refreshed, but the refreshed
+    credentials are still expired" (botocore.credentials)."""
+    return type(error) is RuntimeError and "credentials" in str(error)
 
 
 def explanation(fault: KinesisFault, *, stream: str, where: str) -> ConfigurationError | None:
@@ -176,6 +187,6 @@ def explanation(fault: KinesisFault, *, stream: str, where: str) -> Configuratio
         )
     return AccessDenied(
         f"AWS does not serve kinesis:{fault.operation} on stream {stream!r} in {where}: "
-        f"{fault.code}. Check the credentials, the clock of this machine and, for codes that "
+        f"{fault.said}. Check the credentials, the clock of this machine and, for codes that "
         "begin with KMS, the key of the stream and its policy."
     )

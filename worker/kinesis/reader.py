@@ -117,6 +117,11 @@ class ShardReader:
             if not self.finished:
                 await self._clock.sleep(pause_seconds)
 
+    @property
+    def expired(self) -> bool:
+        """No longer listed, and not read to its end."""
+        return self.finished and not self.position.ended
+
     def settle(self, batch: Batch) -> None:
         """The batch is durable (Source.committed)."""
         self.position = batch.position

@@ -23,7 +23,7 @@ from worker.kinesis.observer import SilentObserver, SourceObserver
 from worker.kinesis.reader import Desk, Pace, ShardReader, ShardState, confirm_identity
 from worker.kinesis.stream import Description, Stream
 from worker.kinesis.troubles import Troubles
-from worker.model import Batch, Position, ShardStatus, StreamIdentity
+from worker.model import Batch, Position, ShardStatus, StreamIdentity, StreamMemory
 from worker.ports import Clock
 
 LISTING_SECONDS = 30.0
@@ -79,8 +79,8 @@ class KinesisSource:
         self._positions: dict[str, Position] = {}
         """Durable, by shard id."""
         self._readers: dict[str, ShardReader] = {}
-        """By shard id. An ended shard stays until its children are there: it holds the watermark
-        for them."""
+        """By shard id. A shard that ended or expired stays until a listing showed its children: it
+        holds the watermark for them."""
         self._waiting: tuple[str, ...] = ()
         self._handed: dict[str, tuple[Batch, asyncio.Future[None]]] = {}
         """By shard id: the one batch of each shard that is not durable yet."""
@@ -98,14 +98,17 @@ class KinesisSource:
         await self._stream.fast_path.install(self._client)
         return self._description.identity
 
-    async def batches(self, positions: Sequence[Position]) -> AsyncIterator[Batch]:
+    async def batches(self, memory: StreamMemory) -> AsyncIterator[Batch]:
         """Reads from the stored positions until `stop`.
 
         Raises StreamNotFound, StreamRecreated, AccessDenied, and whatever a reader dies of.
         """
         assert self._description is not None, "open() comes first"
         assert not self._tasks, "a source is read once"
-        self._positions = {position.shard_id: position for position in positions}
+        self._positions = {position.shard_id: position for position in memory.positions}
+        if memory.recreated:
+            # Its beginning is the end of the stream that was read before.
+            self._start = "TRIM_HORIZON"
         self._supervise(self._list_shards(self._description), "kinesis shard list")
         try:
             while not self._stopped:
@@ -222,6 +225,9 @@ class KinesisSource:
         closed = lineage.closed(shards)
         plan = lineage.plan(shards, self._positions)
         parents = {shard.shard_id: shard.parent_ids for shard in shards}
+        for shard_id in [r.shard_id for r in self._readers.values() if r.expired]:
+            if shard_id in parents:
+                del self._readers[shard_id]  # listed again after all: it is read on
         for reader in self._readers.values():
             reader.closed |= reader.shard_id in closed
         for position in plan.readable:
@@ -253,9 +259,6 @@ class KinesisSource:
 
     async def _read(self, reader: ShardReader) -> None:
         await reader.run()
-        if not reader.position.ended:
-            # Expired unread: no children wait for it, and should it be listed again it is read.
-            del self._readers[reader.shard_id]
         self._listing_due.set()
 
     async def _hand_over(self, batch: Batch) -> None:

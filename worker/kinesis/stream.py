@@ -1,4 +1,4 @@
-"""One Kinesis stream as five calls: describe, list shards, get an iterator, get records.
+"""One Kinesis stream as four calls: describe, list shards, get an iterator, get records.
 
 Addresses the stream by ARN or by name, reads all pages, and turns every failure into a
 `KinesisFault` in one place. Retries nothing and keeps no position.
@@ -29,6 +29,8 @@ _METHODS: Mapping[str, str] = {
     "GetShardIterator": "get_shard_iterator",
     "GetRecords": "get_records",
 }
+OPERATIONS: tuple[str, ...] = tuple(_METHODS)
+"""All operations that can fail: the label values of a metric."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Durations as Prometheus writes them: `7d`, `2h30m`, `5s`, to milliseconds.
+"""Durations as Prometheus writes them: `7d`, `2h30m`, `5s`, to milliseconds and back.
 
 Source of the form: Prometheus, "Configuration", `<duration>`: units y w d h m s ms in descending
 order, each at most once, whole numbers only; a year is 365 days. A bare number is refused, because
@@ -45,3 +45,14 @@ def parse_duration(text: str) -> int:
     if total > DURATION_MAX_MS:
         raise Refused(f"{quoted(text)} is too long; the longest duration is 10y")
     return total
+
+
+def written(duration_ms: int) -> str:
+    """The duration as `parse_duration` reads it, in units from days down: `1s`, `5m`, `2m30s`."""
+    parts = []
+    rest_ms = duration_ms
+    for unit in ("d", "h", "m", "s", "ms"):
+        count, rest_ms = divmod(rest_ms, _UNITS[unit])
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"

@@ -31,6 +31,7 @@ REFUSED_IN_A_ROW_MAX = 5
 """Single deliveries refused one after the other, with none accepted between them, after which the
 fault is taken to be ours and no longer theirs."""
 
+OPERATION = "SendMessages"
 THROTTLED_CODES = frozenset({"TooManyRequestsException", "ThrottlingException", "Throttling"})
 REFUSED_STATUSES = frozenset({400, 413})
 """Pinpoint did not take the call because of something in it."""
@@ -165,7 +166,7 @@ class PinpointSender:
                 )
         except sdk.ClientError as error:
             return _refusal(deliveries, error)
-        except (sdk.BotoCoreError, ResponseParserError, TimeoutError) as error:
+        except (sdk.BotoCoreError, ResponseParserError, RuntimeError, TimeoutError) as error:
             return _breakdown(deliveries, error)
         return answer.outcomes_of(deliveries, response["Body"])
 
@@ -175,6 +176,9 @@ def _refusal(deliveries: Sequence[Delivery], error: sdk.ClientError) -> list[Out
     status = int(error.response["ResponseMetadata"]["HTTPStatusCode"])
     code = error.response.get("Error", {}).get("Code")
     detail = f"http_{status}"
+    if error.operation_name != OPERATION:
+        # Asking for credentials failed (AssumeRoleWithWebIdentity); no message was even tried.
+        return answer.retry(deliveries, Reason.CHANNEL_PAUSED, detail)
     if status >= 500 or status in UNCERTAIN_STATUSES:
         return answer.uncertain(deliveries, detail)
     if status == 429 or code in THROTTLED_CODES:
@@ -187,9 +191,19 @@ def _refusal(deliveries: Sequence[Delivery], error: sdk.ClientError) -> list[Out
 def _breakdown(deliveries: Sequence[Delivery], error: Exception) -> list[Outcome]:
     """What a call without any readable status means."""
     detail = type(error).__name__
-    if isinstance(error, BEFORE_THE_CALL) or _never_connected(error):
+    if (
+        isinstance(error, BEFORE_THE_CALL)
+        or _is_stale_credentials(error)
+        or _never_connected(error)
+    ):
         return answer.retry(deliveries, Reason.CHANNEL_PAUSED, detail)
     return answer.uncertain(deliveries, detail)
+
+
+def _is_stale_credentials(error: Exception) -> bool:
+    """botocore has no class of its own for "Credentials were refreshed, but the refreshed
+    credentials are still expired" (botocore.credentials); nothing was sent with them."""
+    return type(error) is RuntimeError and "credentials" in str(error)
 
 
 def _never_connected(error: Exception) -> bool:

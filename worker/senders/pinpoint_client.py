@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from botocore.exceptions import NoRegionError
+from botocore.exceptions import BotoCoreError, NoRegionError
 
 from worker.errors import SettingsError
 
@@ -55,6 +55,11 @@ async def pinpoint_client(
             raise SettingsError(
                 "No AWS region is set, so Pinpoint cannot be found. "
                 "Set AWS_REGION to the region of the application, for example eu-west-1."
+            ) from error
+        except (BotoCoreError, ValueError) as error:
+            raise SettingsError(
+                f"The AWS settings for Pinpoint cannot be used: {error}. "
+                "Look at AWS_REGION, AWS_PROFILE and AWS_ENDPOINT_URL_PINPOINT."
             ) from error
         yield client
 

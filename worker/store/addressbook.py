@@ -119,7 +119,6 @@ def write_endpoints(connection: sqlite3.Connection, told: Sequence[Endpoint]) ->
     connection.executemany(statements.CHANGE_FACTS, map(_facts_row, renewed))
     connection.executemany(statements.CHANGE_REACH, map(_reach_row, moved))
     connection.executemany(statements.TOUCH_ENTRY, map(_time_row, touched))
-    changes.owners.update(_displace(connection, (*added, *moved)))
     return changes
 
 
@@ -185,15 +184,21 @@ def replace_token(
 
 
 def endpoint_of(row: Sequence[Any]) -> Endpoint:
-    """A row of ENDPOINTS_OF_OWNERS as the ladder sees it."""
-    facts = dict(zip(FACTS, row[3:-1], strict=True))
+    """A row of ENDPOINTS_OF_OWNERS as the ladder sees it.
+
+    A push token names one installation of one app. When another user's endpoint showed it later,
+    the device changed hands, and this endpoint is dead for as long as that is so. Pinpoint did this
+    by itself (developer guide, "audience-define-auto-inactive"), the services that remain do not.
+    """
+    facts = dict(zip(FACTS, row[3:-2], strict=True))
+    is_push = CHANNEL_OF_TYPE.get(facts["channel_type"] or "") is Channel.PUSH
     return Endpoint(
         endpoint_id=row[1],
         at_ms=row[2],
         user_id=facts["user_id"],
         channel_type=facts["channel_type"],
         address=facts["address"],
-        active=_truth(facts["active"]),
+        active=False if row[-2] and is_push else _truth(facts["active"]),
         opted_out=_truth(facts["opted_out"]),
         timezone=facts["timezone"],
         country=facts["country"],
@@ -203,23 +208,6 @@ def endpoint_of(row: Sequence[Any]) -> Endpoint:
         user_attributes=_attributes(facts["user_attributes"]),
         suppressed=None if row[-1] is None else StopReason(row[-1]),
     )
-
-
-def _displace(connection: sqlite3.Connection, changed: Iterable[Entry]) -> set[str]:
-    """A push token names one installation of one app. When another user's endpoint shows it later,
-    the device changed hands, and the older endpoint is dead. Pinpoint did this by itself (developer
-    guide, "audience-define-auto-inactive"), the services that remain do not. Returns who lost one.
-    """
-    tokens = [
-        entry.address_hash
-        for entry in changed
-        if CHANNEL_OF_TYPE.get(str(entry.facts[CHANNEL_TYPE])) is Channel.PUSH
-        and entry.address_hash is not None
-    ]
-    if not tokens:
-        return set()
-    want(connection, tokens)
-    return {owner for (owner,) in connection.execute(statements.DISPLACE)}
 
 
 def _said(endpoint: Endpoint) -> tuple[Value, ...]:

@@ -63,7 +63,8 @@ def apply_effect(
 ) -> Applied:
     """Writes what a batch changes; `rearm_after_ms` None means that no rule waits for anybody."""
     born = connection.execute(statements.STREAM_BORN, (batch.stream.name,)).fetchone()
-    assert born == (batch.stream.created_ms,), "positions() has not been asked about this stream"
+    assert born is not None
+    assert born[0] == batch.stream.created_ms, "positions() has not been asked about this stream"
     moments = {"now_ms": now_ms, "rearm_after_ms": rearm_after_ms}
     changes = write_endpoints(connection, effect.endpoints)
     look_again = changes.owners | write_stops(connection, effect.stops)
@@ -148,27 +149,29 @@ def _owners(
 def _merge(
     connection: sqlite3.Connection, changes: Changes, seen: dict[str, int], now_ms: int
 ) -> int:
-    """Anonymous users who now have a name become that user: recency and past sends move over, the
-    ladder they were on is left. Adds to `seen`; returns how many there were."""
+    """Anonymous users who now have a name become that user: recency, ladders, sends and story move
+    over, so that nobody is written to twice for one silence. Adds to `seen`; returns how many
+    there were."""
     if not changes.named:
         return 0
     want(connection, changes.named)
     strangers = connection.execute(statements.RECENCY_WANTED).fetchall()
-    if not strangers:
-        return 0
-    want(connection, (stranger for stranger, _ in strangers))
-    closed = connection.execute(statements.CLOSE_MERGED, {"now_ms": now_ms}).fetchall()
-    tell(
-        connection,
-        (
-            closing(row, reason=Reason.MERGED, outcome=EpisodeOutcome.CANCELLED, at_ms=now_ms)
-            for row in closed
-        ),
-    )
     for stranger, last_active_ms in strangers:
         user_id = changes.named[stranger]
+        names = {"stranger": stranger, "user_id": user_id, "now_ms": now_ms}
+        closed = connection.execute(statements.CLOSE_MERGED, names).fetchall()
+        tell(
+            connection,
+            (
+                closing(row, reason=Reason.MERGED, outcome=EpisodeOutcome.CANCELLED, at_ms=now_ms)
+                for row in closed
+            ),
+        )
+        connection.execute(statements.MOVE_EPISODES, names)
+        connection.execute(statements.MOVE_CLAIMS, names)
+        connection.execute(statements.MOVE_JOURNAL, names)
         seen[user_id] = max(seen.get(user_id, last_active_ms), last_active_ms)
-        connection.execute(statements.MOVE_CLAIMS, (user_id, stranger))
+    want(connection, (stranger for stranger, _ in strangers))
     connection.execute(statements.FORGET_USERS_WANTED)
     return len(strangers)
 

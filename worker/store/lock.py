@@ -11,13 +11,17 @@ import fcntl
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from errno import EACCES, EISDIR, ENOENT, ENOTDIR, EPERM, EROFS
 
-from worker.errors import StateInUse, StateUnwritable
+from worker.errors import SettingsError, StateInUse, StateUnwritable
 from worker.model import SECOND_MS
 from worker.ports import Clock
 
 LOCK_POLL_SECONDS = 1.0
 HOLDER_BYTES_MAX = 512
+
+MISPLACED = frozenset({EACCES, EISDIR, ENOENT, ENOTDIR, EPERM, EROFS})
+"""What only somebody who changes the set-up can mend."""
 
 
 class StateLock:
@@ -30,19 +34,20 @@ class StateLock:
     async def acquire(
         cls, state_path: str, *, wait: bool, clock: Clock, on_wait: Callable[[str], None]
     ) -> StateLock:
-        """Takes `<state_path>.lock`.
+        """Takes `<state_path>.lock`, symbolic links resolved.
 
         When another process holds it: raises StateInUse, or with `wait` calls `on_wait(holder)`
-        once and looks again every `LOCK_POLL_SECONDS`. Raises StateUnwritable when the lock file
-        cannot be created.
+        once and looks again every `LOCK_POLL_SECONDS`. Raises SettingsError when the folder is not
+        there or not ours, StateUnwritable when the disk is in trouble.
         """
-        path = f"{state_path}.lock"
+        path = _lock_path(state_path)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise StateUnwritable(
+            problem = SettingsError if error.errno in MISPLACED else StateUnwritable
+            raise problem(
                 f"{path}: cannot be opened for writing ({error.strerror}). The folder of the state "
-                "file must exist and belong to this user; mount the volume, or set another path."
+                "file must exist and belong to this user; mount the volume, or set COMEBACK_STATE."
             ) from error
         try:
             if not _try_lock(descriptor):
@@ -78,6 +83,11 @@ async def _queue(
     on_wait(holder)
     while not _try_lock(descriptor):
         await clock.sleep(LOCK_POLL_SECONDS)
+
+
+def _lock_path(state_path: str) -> str:
+    """Two names of one file must not be two locks."""
+    return f"{os.path.realpath(state_path)}.lock"
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -33,6 +33,7 @@ from worker.model import (
     Swept,
     Uncertain,
     UserView,
+    address_hash_of,
 )
 from worker.ports import Admits, Decide
 from worker.store import statements
@@ -129,10 +130,11 @@ def _look(view: UserView, decide: Decide) -> Look | None:
         assert look.user_id == view.user_id, "a look is about the user it was given"
         assert all(d.claim.user_id == view.user_id for d in look.deliveries)
     except Exception as error:  # noqa: BLE001  one user's bug must not stop the others (P8)
-        # The message of the error may quote what a user wrote; its place says enough.
+        # The message of the error may quote what a user wrote, and user ids often are addresses.
         place = traceback.extract_tb(error.__traceback__)[-1]
         at = f"{place.filename}:{place.lineno}"
-        log.error("look_failed", user=view.user_id, error=type(error).__name__, at=at)
+        user = address_hash_of(view.user_id)
+        log.error("look_failed", user_hash=user, error=type(error).__name__, at=at)
         return None
     return look
 

@@ -16,7 +16,8 @@ APPLICATION_ID = 0x636D6261
 FIRST = """
 CREATE TABLE streams (
   name TEXT PRIMARY KEY,
-  created_ms INTEGER NOT NULL
+  created_ms INTEGER NOT NULL,
+  recreated INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE positions (
@@ -78,11 +79,13 @@ CREATE TABLE episodes (
   stage TEXT,
   stage_due_ms INTEGER NOT NULL,
   hold TEXT,
+  held_ms INTEGER,
   closed_ms INTEGER,
   outcome TEXT,
   last_stage TEXT,
   UNIQUE (user_id, rule, silence_since_ms),
-  CHECK ((closed_ms IS NULL) = (outcome IS NULL))
+  CHECK ((closed_ms IS NULL) = (outcome IS NULL)),
+  CHECK ((hold IS NULL) = (held_ms IS NULL))
 ) STRICT;
 CREATE INDEX episodes_open ON episodes (user_id) WHERE closed_ms IS NULL;
 

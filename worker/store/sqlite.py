@@ -21,9 +21,9 @@ from worker.model import (
     Applied,
     Batch,
     Effect,
-    Position,
     Settlement,
     StreamIdentity,
+    StreamMemory,
     Swept,
 )
 from worker.ports import Admits, Clock, Decide
@@ -91,18 +91,20 @@ class SqliteStore:
                 lock.release()
             raise
 
-    async def positions(self, stream: StreamIdentity) -> Sequence[Position]:
+    async def positions(self, stream: StreamIdentity) -> StreamMemory:
         """See ports.Store."""
         with self._database.transaction() as connection:
             born = connection.execute(statements.STREAM_BORN, (stream.name,)).fetchone()
-            if born != (stream.created_ms,):
+            is_another = born is not None and born[0] != stream.created_ms
+            if born is None or is_another:
                 connection.execute(statements.FORGET_POSITIONS, (stream.name,))
                 connection.execute(statements.PUT_STREAM, (stream.name, stream.created_ms))
             rows = connection.execute(statements.POSITIONS, (stream.name,)).fetchall()
-        if born is not None and born != (stream.created_ms,):
+        if is_another:
             self._count(Incident.STREAM_RECREATED, 1)
-            log.warning("stream_recreated", stream=stream.name, reading="from the start")
-        return tuple(map(position_of, rows))
+            log.warning("stream_recreated", stream=stream.name, reading="from its beginning")
+        recreated = is_another or (born is not None and bool(born[1]))
+        return StreamMemory(positions=tuple(map(position_of, rows)), recreated=recreated)
 
     async def apply(self, effect: Effect, batch: Batch, *, now_ms: int) -> Applied:
         """See ports.Store."""

@@ -20,11 +20,11 @@ WANT = "INSERT OR IGNORE INTO temp.wanted (key) VALUES (?)"
 
 # --- streams and positions ---------------------------------------------------------------------
 
-STREAM_BORN = "SELECT created_ms FROM streams WHERE name = ?"
+STREAM_BORN = "SELECT created_ms, recreated FROM streams WHERE name = ?"
 FORGET_POSITIONS = "DELETE FROM positions WHERE stream = ?"
 PUT_STREAM = """
-INSERT INTO streams (name, created_ms) VALUES (?, ?)
-ON CONFLICT (name) DO UPDATE SET created_ms = excluded.created_ms
+INSERT INTO streams (name, created_ms, recreated) VALUES (?, ?, 0)
+ON CONFLICT (name) DO UPDATE SET created_ms = excluded.created_ms, recreated = 1
 """
 POSITIONS = """
 SELECT shard_id, sequence_number, start_at_ms, ended FROM positions
@@ -68,18 +68,6 @@ UPDATE endpoints SET at_ms = ?, stamps = ?, opted_out = ?, timezone = ?, country
 WHERE endpoint_id = ?
 """
 TOUCH_ENTRY = "UPDATE endpoints SET at_ms = ?, stamps = ? WHERE endpoint_id = ?"
-DISPLACE = """
-UPDATE endpoints SET active = 0 WHERE endpoint_id IN (
-  SELECT older.endpoint_id
-  FROM temp.wanted
-  CROSS JOIN endpoints AS older ON older.address_hash = key
-  WHERE older.active IS NOT 0 AND EXISTS (
-    SELECT 1 FROM endpoints AS newer
-    WHERE newer.address_hash = older.address_hash AND newer.owner <> older.owner
-      AND newer.at_ms > older.at_ms AND newer.active IS NOT 0
-  )
-) RETURNING owner
-"""
 OWNERS_BY_ENDPOINT = """
 SELECT endpoint_id, owner FROM temp.wanted CROSS JOIN endpoints ON endpoint_id = key
 """
@@ -135,25 +123,36 @@ RECENCY_WANTED = """
 SELECT user_id, last_active_ms FROM temp.wanted CROSS JOIN users ON user_id = key
 """
 FORGET_USERS_WANTED = "DELETE FROM users WHERE user_id IN (SELECT key FROM temp.wanted)"
-MOVE_CLAIMS = "UPDATE claims SET user_id = ? WHERE user_id = ?"
 
 # --- episodes ----------------------------------------------------------------------------------
 
 CLOSE_RETURNED = """
-UPDATE episodes SET closed_ms = :now_ms, outcome = 'returned', hold = NULL
+UPDATE episodes SET closed_ms = :now_ms, outcome = 'returned', hold = NULL, held_ms = NULL
 WHERE episode_id IN (
   SELECT e.episode_id FROM temp.seen CROSS JOIN episodes AS e ON e.user_id = seen.user_id
   WHERE e.closed_ms IS NULL AND seen.at_ms > e.silence_since_ms
 ) RETURNING user_id, rule, episode_id, stage
 """
+# A stranger becomes a user: what they lived through is the user's story now. A ladder the user is
+# on already is not walked twice, and one silence has one episode.
 CLOSE_MERGED = """
-UPDATE episodes SET closed_ms = :now_ms, outcome = 'cancelled', hold = NULL
-WHERE user_id IN (SELECT key FROM temp.wanted) AND closed_ms IS NULL
-RETURNING user_id, rule, episode_id, stage
+UPDATE episodes SET closed_ms = :now_ms, outcome = 'cancelled', hold = NULL, held_ms = NULL
+WHERE user_id = :stranger AND closed_ms IS NULL AND rule IN (
+  SELECT rule FROM episodes
+  WHERE user_id = :user_id AND (
+    closed_ms IS NULL
+    OR silence_since_ms IN (
+      SELECT silence_since_ms FROM episodes WHERE user_id = :stranger AND closed_ms IS NULL
+    )
+  )
+) RETURNING user_id, rule, episode_id, stage
 """
+MOVE_EPISODES = "UPDATE OR IGNORE episodes SET user_id = :user_id WHERE user_id = :stranger"
+MOVE_CLAIMS = "UPDATE claims SET user_id = :user_id WHERE user_id = :stranger"
+MOVE_JOURNAL = "UPDATE journal SET user_id = :user_id WHERE user_id = :stranger"
 EPISODE_COLUMNS = (
     "episode_id, user_id, rule, revision, silence_since_ms, opened_ms, stage, stage_due_ms, hold, "
-    "closed_ms, outcome, last_stage"
+    "held_ms, closed_ms, outcome, last_stage"
 )
 OPEN_EPISODES = f"""
 SELECT {EPISODE_COLUMNS} FROM temp.wanted CROSS JOIN episodes ON user_id = key
@@ -166,12 +165,13 @@ WHERE closed_ms IS NOT NULL GROUP BY user_id, rule
 """
 # A closed episode never changes again.
 PUT_EPISODE = f"""
-INSERT INTO episodes ({EPISODE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO episodes ({EPISODE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (episode_id) DO UPDATE SET
   revision = excluded.revision,
   stage = excluded.stage,
   stage_due_ms = excluded.stage_due_ms,
   hold = excluded.hold,
+  held_ms = excluded.held_ms,
   closed_ms = excluded.closed_ms,
   outcome = excluded.outcome,
   last_stage = excluded.last_stage
@@ -251,8 +251,13 @@ SELECT user_id FROM users WHERE due_ms <= ? ORDER BY due_ms LIMIT ?
 ANYBODY_DUE = "SELECT EXISTS (SELECT 1 FROM users WHERE due_ms <= ?)"
 NEXT_DUE = "SELECT min(due_ms) FROM users WHERE due_ms IS NOT NULL"
 SET_DUE = "UPDATE users SET due_ms = ? WHERE user_id = ?"
+# displaced: a later event showed the address at another user's endpoint.
 ENDPOINTS_OF_OWNERS = f"""
-SELECT owner, endpoint_id, endpoints.at_ms, {ENDPOINT_FACTS}, suppressions.reason
+SELECT owner, endpoint_id, endpoints.at_ms, {ENDPOINT_FACTS}, EXISTS (
+  SELECT 1 FROM endpoints AS later
+  WHERE later.address_hash = endpoints.address_hash AND later.owner <> endpoints.owner
+    AND later.at_ms > endpoints.at_ms AND later.active IS NOT 0
+), suppressions.reason
 FROM temp.wanted CROSS JOIN endpoints ON owner = key
 LEFT JOIN suppressions USING (address_hash)
 ORDER BY owner, endpoints.at_ms, endpoint_id

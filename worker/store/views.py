@@ -70,9 +70,10 @@ def episode_of(row: Sequence[Any]) -> Episode:
         stage=row[6],
         stage_due_ms=row[7],
         hold=None if row[8] is None else Reason(row[8]),
-        closed_ms=row[9],
-        outcome=None if row[10] is None else EpisodeOutcome(row[10]),
-        last_stage=row[11],
+        held_ms=row[9],
+        closed_ms=row[10],
+        outcome=None if row[11] is None else EpisodeOutcome(row[11]),
+        last_stage=row[12],
     )
 
 
