@@ -33,6 +33,7 @@ from worker.metrics import Metrics
 from worker.model import Channel, StreamIdentity
 from worker.outbox import Outbox
 from worker.ports import Clock, Sender, Source, Store
+from worker.reload import Reload
 from worker.rules.load import load
 from worker.rules.ruleset import RuleSet
 from worker.senders.pinpoint import open_pinpoint
@@ -75,6 +76,13 @@ class Worker:
         self._metrics = metrics
         self._health = health
         self._settings = settings
+        self.reload = Reload(
+            folder=settings.rules,
+            in_force=rules,
+            adopt=self._take_into_force,
+            clock=clock,
+            metrics=metrics,
+        )
         changed = asyncio.Event()
         self._ingest = Ingest(
             source=source,
@@ -108,6 +116,7 @@ class Worker:
             asyncio.create_task(self._ingest.run(stream), name="ingest"),
             asyncio.create_task(self._outbox.run(), name="outbox"),
             asyncio.create_task(self._housekeeping(), name="housekeeping"),
+            asyncio.create_task(self.reload.run(), name="reload"),
         }
         stopping = asyncio.create_task(stop.wait(), name="stop")
         self._health.not_ready_because = None
@@ -124,12 +133,25 @@ class Worker:
         self._metrics.claims_recovered.inc(uncertain)
         if uncertain:
             log.warning("claims_uncertain", claims=uncertain, because="stopped in mid-call")
-        await self._store.adopt(
-            self._rules.revision,
-            rearm_after_ms=self._rules.rearm_after_ms,
-            sends_for_ms=self._rules.limits.lookback_ms,
-        )
+        await self._take_into_force(self._rules)
         return await self._source.open()
+
+    async def _take_into_force(self, rules: RuleSet) -> None:
+        """From the next batch and the next look on these rules hold. The store is told for as long
+        as it takes: users of the old rules must not be forgotten by the new ones."""
+        self._rules = rules
+        while True:
+            try:
+                await self._store.adopt(
+                    rules.revision,
+                    rearm_after_ms=rules.rearm_after_ms,
+                    sends_for_ms=rules.limits.lookback_ms,
+                )
+            except TryLater as error:
+                log.error("rules_not_adopted", error=str(error))
+                await self._clock.sleep(BEAT_SECONDS)
+            else:
+                return
 
     async def _end(self, loops: set[asyncio.Task[None]], stopping: asyncio.Task[bool]) -> None:
         self._health.not_ready_because = "draining"
@@ -183,7 +205,6 @@ async def run(settings: Settings) -> None:
     clock = SystemClock()
     metrics = Metrics()
     metrics.expect(operations=OPERATIONS, codes=CODES, shard_states=ShardState, incidents=Incident)
-    metrics.rules_info.labels(rules.revision).set(1)
     health = Health(clock=clock)
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
@@ -219,6 +240,8 @@ async def run(settings: Settings) -> None:
             metrics.observe_incidents({str(name): n for name, n in store.incidents.items()})
 
         web.refresh = refresh
+        web.reload = worker.reload.reload
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, worker.reload.ask)
         await worker.run(stop)
     log.info("stopped")
 

@@ -63,7 +63,8 @@ class Ingest:
 
     async def _commit(self, batch: Batch, effect: Effect) -> None:
         failed = False
-        now_ms = min(self._clock.now_ms(), batch.read_through_ms)
+        # 0: the batch says nothing of time, such as one that only remembers where to begin.
+        now_ms = min(self._clock.now_ms(), batch.read_through_ms or self._clock.now_ms())
         while True:
             try:
                 with self._metrics.store_seconds.labels("apply").time():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from math import inf
 
@@ -39,6 +40,18 @@ SHARDS_LABELLED_MAX = 1_000
 SECONDS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0)
 
 
+def _counter(registry: CollectorRegistry, name: str, text: str, *labels: str) -> Counter:
+    return Counter(f"comeback_{name}", text, labels, registry=registry)
+
+
+def _gauge(registry: CollectorRegistry, name: str, text: str, *labels: str) -> Gauge:
+    return Gauge(f"comeback_{name}", text, labels, registry=registry)
+
+
+def _histogram(registry: CollectorRegistry, name: str, text: str, *labels: str) -> Histogram:
+    return Histogram(f"comeback_{name}", text, labels, buckets=SECONDS, registry=registry)
+
+
 class Metrics:
     """The metrics of one worker, on a registry of their own."""
 
@@ -48,18 +61,17 @@ class Metrics:
         self._labelled_shards: set[str] = set()
         self._shard_states: set[str] = set()
 
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"comeback_{name}", text, labels, registry=registry)
-
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"comeback_{name}", text, labels, registry=registry)
-
-        def histogram(name: str, text: str, *labels: str) -> Histogram:
-            return Histogram(f"comeback_{name}", text, labels, buckets=SECONDS, registry=registry)
-
+        counter, gauge = partial(_counter, registry), partial(_gauge, registry)
+        histogram = partial(_histogram, registry)
         gauge("build_info", "1, labelled with the version.", "version").labels(__version__).set(1)
         self.ready = gauge("ready", "1 from when this process works until it drains.")
-        self.rules_info = gauge("rules_info", "1, labelled with the rule set.", "revision")
+        self._rules_info = gauge("rules_info", "1, labelled with the rule set.", "revision")
+        self._reload_successful = gauge(
+            "rules_last_reload_successful", "0 while the rules folder holds a set that is refused."
+        )
+        self._reload_success_time = gauge(
+            "rules_last_reload_success_timestamp_seconds", "When the folder was last found good."
+        )
         # reading
         self.records = counter("records_total", "Records made durable, KPL aggregates taken apart.")
         self.record_bytes = counter("record_bytes_total", "Bytes of those records.")
@@ -179,6 +191,17 @@ class Metrics:
         """One call's answers became durable."""
         for state, count in Tally(settlement.state for settlement in settlements).items():
             self.sends.labels(channel, state).inc(count)
+
+    def rules_in_force(self, revision: str, *, now_ms: int) -> None:
+        """The rules folder was found good, and this is its revision."""
+        self._rules_info.clear()
+        self._rules_info.labels(revision).set(1)
+        self._reload_successful.set(1)
+        self._reload_success_time.set(now_ms / 1_000)
+
+    def rules_refused(self) -> None:
+        """The rules folder holds a set that cannot be used; the last good one stays in force."""
+        self._reload_successful.set(0)
 
     def observe_shards(self, shards: Sequence[ShardStatus]) -> None:
         """Lag per shard; series of shards that are gone are removed."""

@@ -8,7 +8,6 @@ does not reach stays due. Nothing here decides what to send: that is the ladder'
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
@@ -22,25 +21,19 @@ from worker.model import (
     Delivery,
     Look,
     Outcome,
-    Pause,
     Reason,
-    Retry,
-    Sent,
     Settlement,
     Uncertain,
     UserView,
 )
 from worker.packing import Call, Packing
+from worker.pauses import Pauses
 from worker.ports import Clock, Sender, Source, Store
 from worker.retry import settle
 from worker.rules.ruleset import RuleSet
 
 USERS_PER_SWEEP_MAX = 500
 """Users looked at in one transaction; bounds how long the loop is busy."""
-
-PAUSE_MS_MIN = 5_000
-PAUSE_MS_MAX = 300_000
-"""A paused channel is tried again after this long, doubling from the one to the other."""
 
 SETTLE_SECONDS_MAX = 3.0
 """How long a drain waits for the store to take the last answers. What it does not take stays
@@ -85,9 +78,7 @@ class Outbox:
         self._in_flight = 0
         self._broken: BaseException | None = None
         """What kept an answer from being written, other than a store that may recover."""
-        self._paused: dict[str, Pause] = {}
-        self._pauses: Counter[str] = Counter()
-        """By channel type: until when, and how often in a row."""
+        self._pauses = Pauses(metrics)
         self._freshness = "unread"
         """Of the stream, as last told: unread (so every start begins), stale or fresh."""
 
@@ -132,7 +123,7 @@ class Outbox:
         if now_ms is None or calls_free <= 0:
             return False
         rules = self._rules()
-        paused = dict(self._paused)
+        paused = self._pauses.in_force
 
         wall_ms = self._clock.now_ms()
 
@@ -201,7 +192,7 @@ class Outbox:
         ]
         await self._write(settlements, now_ms)
         self._metrics.settled(channel, settlements)
-        self._pause_or_resume(deliveries, outcomes, now_ms)
+        self._pauses.learn(deliveries, outcomes, now_ms)
 
     async def _write(self, settlements: Sequence[Settlement], now_ms: int) -> None:
         """Writes answers however long it takes: they exist nowhere else."""
@@ -216,40 +207,6 @@ class Outbox:
             else:
                 return
 
-    def _pause_or_resume(
-        self, deliveries: Sequence[Delivery], outcomes: Sequence[Outcome], now_ms: int
-    ) -> None:
-        """Pauses a channel type when our set-up there is refused, or when all of it in a call was
-        throttled. An expired certificate for one kind of phone must not silence the other."""
-        by_type: dict[str, list[Outcome]] = defaultdict(list)
-        for delivery, outcome in zip(deliveries, outcomes, strict=True):
-            by_type[delivery.channel_type].append(outcome)
-        for channel_type, answers in by_type.items():
-            pause = _reason_to_pause(answers)
-            if pause is not None:
-                self._pause(channel_type, pause, now_ms)
-            elif any(isinstance(a, Sent) for a in answers) and self._pauses.pop(channel_type, 0):
-                self._paused.pop(channel_type, None)
-                self._metrics.paused.labels(channel_type).set(0)
-                log.info("channel_resumed", channel_type=channel_type)
-
-    def _pause(self, channel_type: str, answer: Retry, now_ms: int) -> None:
-        before = self._paused.get(channel_type)
-        if before is not None and before.until_ms > now_ms:
-            return  # one of several calls that were under way when the pause began
-        times = self._pauses[channel_type]
-        pause_ms = min(PAUSE_MS_MIN << min(times, 16), PAUSE_MS_MAX)
-        self._paused[channel_type] = Pause(until_ms=now_ms + pause_ms, reason=answer.reason)
-        self._pauses[channel_type] = times + 1
-        self._metrics.paused.labels(channel_type).set(1)
-        if times == 0:
-            log.error(
-                "channel_paused",
-                channel_type=channel_type,
-                reason=answer.reason,
-                detail=answer.detail,
-            )
-
     def _tell_freshness(self, now_ms: int | None) -> None:
         if now_ms is not None:
             freshness = "fresh"
@@ -260,15 +217,6 @@ class Outbox:
             tell = log.warning if now_ms is None else log.info
             tell(f"stream_{freshness}", sending=now_ms is not None)
         self._freshness = freshness
-
-
-def _reason_to_pause(answers: Sequence[Outcome]) -> Retry | None:
-    retries = [answer for answer in answers if isinstance(answer, Retry)]
-    refused = [retry for retry in retries if retry.reason is Reason.CHANNEL_PAUSED]
-    if refused:
-        return refused[0]
-    throttled = all(retry.reason is Reason.PROVIDER_THROTTLED for retry in retries)
-    return retries[0] if throttled and len(retries) == len(answers) else None
 
 
 def _uncertain(deliveries: Sequence[Delivery], detail: str) -> list[Outcome]:

@@ -1,17 +1,19 @@
 """The HTTP port: `/metrics` for Prometheus, `/-/healthy` and `/-/ready` for the orchestrator.
 
-Read-only. It shows nothing about any user (P11).
+It shows nothing about any user (P11), and changes nothing: `POST /-/reload` only looks at the rules
+folder sooner than the next poll would.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
 from worker.errors import SettingsError
 from worker.health import Health
 from worker.metrics import Metrics
+from worker.rules.problems import Problem
 
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -21,6 +23,7 @@ PAGE = """comeback
 /-/healthy   200 while the loops of this process turn; 503 names those that are stuck
 /-/ready     200 from when it works until it drains, also while the stream is stale or
              a channel is paused; 503 says why not
+/-/reload    POST: look at the rules folder now; 400 tells every problem
 """
 
 
@@ -30,6 +33,8 @@ class Web:
     def __init__(self, *, bind: str, metrics: Metrics, health: Health) -> None:
         self.refresh: Callable[[], None] = lambda: None
         """Called before each scrape, to bring up to date what is not counted as it happens."""
+        self.reload: Callable[[], Awaitable[Sequence[Problem]]] | None = None
+        """Looks at the rules folder; None while the worker is not at work yet."""
         self._bind = bind
         self._metrics = metrics
         self._health = health
@@ -44,6 +49,7 @@ class Web:
                 web.get("/metrics", self._exposition),
                 web.get("/-/healthy", self._healthy),
                 web.get("/-/ready", self._ready),
+                web.post("/-/reload", self._reload),
             ]
         )
         self._runner = web.AppRunner(application, access_log=None)
@@ -83,3 +89,12 @@ class Web:
         if reason is not None:
             return web.Response(status=503, text=f"not ready: {reason}\n")
         return web.Response(text="ready\n")
+
+    async def _reload(self, _: web.Request) -> web.Response:
+        if self.reload is None:
+            return web.Response(status=503, text="not at work yet; rules are read at start\n")
+        problems = await self.reload()
+        if problems:
+            lines = "".join(f"{problem}\n" for problem in problems)
+            return web.Response(status=400, text=f"{lines}the rules in force are unchanged\n")
+        return web.Response(text="reloaded\n")

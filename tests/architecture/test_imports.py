@@ -75,7 +75,7 @@ LAYERS: Mapping[str, Layer] = {
     ),
     # The loops join ports; which adapter fills one they cannot know.
     "loops": Layer(
-        modules="ingest outbox packing reload journal",
+        modules="ingest outbox packing pauses reload",
         may_import="core ports instruments",
         never=AWS | STATE | OUTSIDE,
     ),

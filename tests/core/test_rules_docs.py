@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
+from worker.rules import schema
 from worker.rules.forms import Form
 from worker.rules.load import inspect
 from worker.rules.ruleset import ExitOn
@@ -59,3 +60,20 @@ def test_every_example_loads(example: str, tmp_path: Path) -> None:
         example = EXAMPLES[0] + example
     (tmp_path / "example.yaml").write_text(example)
     assert inspect(tmp_path).problems == ()
+
+
+def test_every_bound_of_the_schema_is_told_of() -> None:
+    told = DOCS[DOCS.index("## Bounds") :].replace(",", "")
+    bounds = {name: value for name, value in vars(schema).items() if name.endswith("_MAX")}
+    words = {
+        "STAGES_MAX": "stages",
+        "RULES_PER_FILE_MAX": "rules",
+        "MATCHERS_MAX": "matchers",
+        "LIMITS_MAX": "entries of `limits",
+        "QUIET_HOURS_MAX": "quiet hours",
+        "PATTERNS_MAX": "patterns",
+        "LABELS_MAX": "`labels`",
+    }
+    assert bounds.keys() == words.keys()
+    for name, word in words.items():
+        assert re.search(rf"^\| {word}.* \| {bounds[name]} \|$", told, re.M), name

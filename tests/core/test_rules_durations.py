@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
-from worker.rules.durations import DURATION_MAX_MS, parse_duration
+from worker.rules.durations import DURATION_MAX_MS, parse_duration, written
 from worker.rules.problems import Refused
 
 UNITS = {
@@ -91,3 +91,16 @@ def test_a_duration_beyond_ten_years_is_refused() -> None:
 def test_any_text_is_a_bounded_duration_or_refused(text: str) -> None:
     with suppress(Refused):
         assert 0 <= parse_duration(text) <= DURATION_MAX_MS
+
+
+@pytest.mark.parametrize(
+    ("duration_ms", "expected"),
+    [(0, "0s"), (200, "200ms"), (1_000, "1s"), (150_000, "2m30s"), (DAY_MS, "1d")],
+)
+def test_a_duration_is_written_in_its_largest_units(duration_ms: int, expected: str) -> None:
+    assert written(duration_ms) == expected
+
+
+@given(st.integers(0, DURATION_MAX_MS))
+def test_what_is_written_is_read_back_as_the_same(duration_ms: int) -> None:
+    assert parse_duration(written(duration_ms)) == duration_ms

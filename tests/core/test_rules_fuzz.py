@@ -43,9 +43,11 @@ def inspected(data: bytes) -> Inspection:
 
 
 def well_told(inspection: Inspection) -> bool:
-    """One of both, and every problem with a place and a sentence."""
+    """One of both, and every problem with a sentence and a place, if it is one of a file."""
     return (inspection.rule_set is None) == bool(inspection.problems) and all(
-        problem.line >= 1 and problem.column >= 1 and problem.message and "\n" not in str(problem)
+        ((problem.line >= 1 and problem.column >= 1) or problem.file.endswith("/rules"))
+        and problem.message
+        and "\n" not in str(problem)
         for problem in inspection.problems
     )
 

@@ -71,7 +71,7 @@ CHANGED = {
     ),
     "missing apiVersion": (
         ("apiVersion: v1\n", ""),
-        '1:1: the key "apiVersion" is missing here; it has no default, so state it',
+        '1:1: the key "apiVersion" is missing here; write apiVersion: v1',
     ),
     "other apiVersion": (
         ("apiVersion: v1", "apiVersion: v2"),
@@ -226,6 +226,73 @@ CHANGED = {
     "unknown name in a line of a block": (
         ("body: Come back", "body: |\n            Come\n            back {{Usr.x}}"),
         '12:1: body: unknown name "Usr" in the template; did you mean "User"?',
+    ),
+    "a matcher about the channel": (
+        ("inactive_for: 7d", "inactive_for: 7d\n    match: ['channel=~\"sms|push\"']"),
+        "5:13: match: channel is only known in quiet_hours, a rule is about users; remove this",
+    ),
+    "a country by its name": (
+        ("inactive_for: 7d", "inactive_for: 7d\n    match: ['country=\"France\"']"),
+        (
+            '5:13: match: unknown country "France"; did you mean "FR"? write the two letters of '
+            'ISO 3166, such as "US"'
+        ),
+    ),
+    "a country in lower case": (
+        ("inactive_for: 7d", "inactive_for: 7d\n    match: ['country!=\"fr\"']"),
+        '5:13: match: unknown country "fr"; did you mean "FR"? write',
+    ),
+    "a country by another code": (
+        ("inactive_for: 7d", "inactive_for: 7d\n    match: ['country=\"UK\"']"),
+        '5:13: match: unknown country "UK"; did you mean "GB"? write',
+    ),
+    "a country that may be two": (
+        ("inactive_for: 7d", "inactive_for: 7d\n    match: ['country=\"Korea\"']"),
+        '5:13: match: unknown country "Korea"; write the two letters',
+    ),
+    "a zone by its city": (
+        ("inactive_for: 7d", "inactive_for: 7d\n    match: ['timezone=\"New York\"']"),
+        (
+            '5:13: match: unknown zone "New York"; did you mean "America/New_York"? write an IANA '
+            "zone name, such as Europe/Paris"
+        ),
+    ),
+    "a zone that is none": (
+        ("inactive_for: 7d", "inactive_for: 7d\n    match: ['timezone=\"PST\"']"),
+        '5:13: match: unknown zone "PST"; write an IANA zone name',
+    ),
+    "an unknown channel in quiet hours": (
+        (
+            "rules:",
+            (
+                "quiet_hours:\n  - name: n\n    from: 21:00\n    to: 08:00\n"
+                "    match: ['channel=\"fax\"']\nrules:"
+            ),
+        ),
+        '6:13: match: unknown channel "fax"; allowed here: push, email, sms',
+    ),
+    "an unusable link": (
+        ("body: Come back", "body: Come back\n          url: www.shop.example"),
+        "11:16: url: the url comes out unusable; write scheme:..., such as https://shop.example",
+    ),
+    "a text that is too long for anybody": (
+        ("body: Come back", f"body: {'x' * 4_000}"),
+        "9:11: message: the push message comes out at 40",
+    ),
+    "merge key": (
+        ("title: Hello", "<<: {title: Hello}"),
+        "9:11: merge keys (<<) are not supported; write the keys out",
+    ),
+    "a name with a blank in a template": (
+        ("title: Hello", "title: 'Hello {{User.UserAttributes.first name|upper}}'"),
+        (
+            "9:18: title: the template has an error: expected token 'end of print statement', got "
+            "'name'; a name with blanks is written {{User.UserAttributes[\"first name\"]}}"
+        ),
+    ),
+    "a full stop of the template language's own": (
+        ("title: Hello", "title: 'Hello {% nope %}'"),
+        "9:18: title: the template has an error: Encountered unknown tag 'nope'; values are",
     ),
     "template syntax": (
         ("body: Come back", "body: |\n            Come\n            {% if %} back"),
@@ -389,7 +456,7 @@ def test_a_file_that_cannot_be_used_says_why(mistake: str, tmp_path: Path) -> No
     if expected:
         assert problem.startswith(f"shop.yaml:{expected}")
     else:
-        assert problem == f"{tmp_path}:1:1: no rule in any file here; docs/rules.md shows one"
+        assert problem == f"{tmp_path}: no rule in any file here; docs/rules.md shows one"
 
 
 def test_all_mistakes_of_all_files_are_told_at_once_in_order_of_place(tmp_path: Path) -> None:
@@ -497,15 +564,16 @@ def test_an_e_mail_template_file_needs_a_body(tmp_path: Path) -> None:
 def test_a_missing_folder_an_empty_folder_and_a_file_in_its_place_are_told_apart(
     tmp_path: Path,
 ) -> None:
-    assert [p.message for p in inspect(tmp_path / "none").problems] == [
-        "cannot be listed: No such file or directory; name a folder of rule files"
+    none, file = tmp_path / "none", tmp_path / "file"
+    assert [str(p) for p in inspect(none).problems] == [
+        f"{none}: cannot be listed: No such file or directory; name a folder of rule files"
     ]
-    assert [p.message for p in inspect(tmp_path).problems] == [
-        "no rule file in this folder; add one, such as shop.yaml"
+    assert [str(p) for p in inspect(tmp_path).problems] == [
+        f"{tmp_path}: no rule file in this folder; add one, such as shop.yaml"
     ]
-    (tmp_path / "file").write_text("")
-    assert [p.message for p in inspect(tmp_path / "file").problems] == [
-        "cannot be listed: Not a directory; name a folder of rule files"
+    file.write_text("")
+    assert [str(p) for p in inspect(file).problems] == [
+        f"{file}: this is a file; name its folder, {tmp_path}/"
     ]
 
 
@@ -517,3 +585,17 @@ def test_more_rules_than_the_bound_are_refused(tmp_path: Path) -> None:
     assert problems_of(tmp_path) == [
         "b.yaml:2:1: more than 1000 rules in the folder; merge those that differ little"
     ]
+
+
+MATCHERS_THAT_MAY_HOLD = """\
+['country="FR"', 'country!="XK"', 'country=""', 'country=~"fr|France"', 'timezone="Europe/Paris"',
+ 'timezone!=""', 'timezone=~"P.T"', 'user.country="France"', 'endpoint.channel="fax"']
+"""
+
+
+def test_matchers_that_may_hold_are_let_be(tmp_path: Path) -> None:
+    match = f"match: {MATCHERS_THAT_MAY_HOLD}".replace("\n", "")
+    quiet = "quiet_hours: [{name: n, from: '21:00', to: '08:00', match: ['channel=\"sms\"']}]\n"
+    text = RULE.replace("inactive_for: 7d", f"inactive_for: 7d\n    {match}") + quiet
+    (tmp_path / "shop.yaml").write_text(text)
+    assert inspect(tmp_path).problems == ()

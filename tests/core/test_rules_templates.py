@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from worker.model import Endpoint, Message, UserView
 from worker.rules.facts import render_context
@@ -220,32 +220,62 @@ def test_a_line_break_in_a_value_cannot_begin_a_mail_header() -> None:
     assert told.title == "Hi Ann Bcc: all@example.test"
 
 
-@pytest.mark.parametrize(
-    ("form", "keys", "told"),
-    [
-        (
-            SmsMessage,
-            {"body": "x" * 1_601},
-            "1601 characters for this user, the provider takes 1600",
-        ),
-        (SmsMessage, {"body": "€" * 801}, "1602 characters"),
-        (SmsMessage, {"body": "다" * 631}, "outside GSM comes out at 631 characters"),
-        (SmsMessage, {"body": "😀" * 316}, "632 characters for this user, the provider takes 630"),
-        (SmsMessage, {"body": " {% if 1 > 2 %}x{% endif %} "}, "the body comes out empty"),
-        (PushMessage, {"title": "x", "body": "ü" * 2_000}, "bytes for this user"),
-        (PushMessage, {"title": "{{' '}}", "body": "x"}, "the title comes out empty"),
-        (PushMessage, {"title": "x", "body": "x", "url": "nowhere"}, "the url comes out unusable"),
-        (PushMessage, {"title": "x", "body": "x", "url": "a://b c"}, "the url comes out unusable"),
-        (EmailMessage, {"subject": "x" * 901, "text": "x"}, "the subject comes out at 901"),
-        (EmailMessage, {"subject": "x", "html": "{{''}}"}, "the html comes out empty"),
-    ],
-)
-def test_a_text_the_provider_would_refuse_is_a_problem(
-    form: type[Form], keys: dict[str, Any], told: str
+UNUSABLE = [
+    (SmsMessage, "body", "x" * 1_601, "1601 characters, the provider takes 1600"),
+    (SmsMessage, "body", "€" * 801, "1602 characters"),
+    (SmsMessage, "body", "다" * 631, "outside GSM comes out at 631 characters"),
+    (SmsMessage, "body", "😀" * 316, "632 characters, the provider takes 630"),
+    (SmsMessage, "body", "  ", "the body comes out empty"),
+    (PushMessage, "title", "\n", "the title comes out empty"),
+    (PushMessage, "body", "ü" * 2_000, "the push message comes out at"),
+    (PushMessage, "url", "nowhere", "the url comes out unusable"),
+    (PushMessage, "url", "a://b c", "the url comes out unusable"),
+    (EmailMessage, "subject", "x" * 901, "the subject comes out at 901"),
+    (EmailMessage, "html", " ", "the html comes out empty"),
+]
+"""Form, key, what cannot be sent under it, and how the refusal begins."""
+USABLE: dict[type[Form], dict[str, str]] = {
+    SmsMessage: {"body": "x"},
+    PushMessage: {"title": "x", "body": "x"},
+    EmailMessage: {"subject": "x", "text": "x"},
+}
+
+
+@pytest.mark.parametrize(("form", "key", "text", "told"), UNUSABLE)
+def test_a_text_that_comes_out_for_a_user_as_the_provider_would_refuse_it_is_a_problem(
+    form: type[Form], key: str, text: str, told: str
 ) -> None:
+    keys = USABLE[form] | {key: "{% if User.UserId %}" + text + "{% endif %}"}
     with pytest.raises(TemplateProblem) as problem:
-        message(form, **keys)
+        message(form, context(), **keys)
     assert told in str(problem.value)
+
+
+@pytest.mark.parametrize(("form", "key", "text", "told"), UNUSABLE)
+def test_a_text_that_is_the_same_for_everybody_is_refused_before_there_is_a_user(
+    form: type[Form], key: str, text: str, told: str
+) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        form.model_validate(USABLE[form] | {key: text})
+    (error,) = refusal.value.errors()
+    ((_, finding),) = error["ctx"]["findings"]
+    assert told in finding
+
+
+@pytest.mark.parametrize(("form", "key", "text", "_told"), UNUSABLE)
+def test_a_text_that_some_user_may_mend_is_not_refused(
+    form: type[Form], key: str, text: str, _told: str
+) -> None:
+    form.model_validate(
+        USABLE[form] | {key: "{% if User.UserAttributes.x %}" + text + "{% endif %}"}
+    )
+
+
+def test_fixed_parts_of_a_push_count_together_and_values_count_as_nothing() -> None:
+    half = {"title": "{{User.UserId}}", "body": "x" * 3_000}
+    PushMessage.model_validate(half)
+    with pytest.raises(ValidationError):
+        PushMessage.model_validate(half | {"data": {"more": "x" * 1_000}})
 
 
 @pytest.mark.parametrize("body", ["x" * 1_600, "€" * 800, "다" * 630, "😀" * 315])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+import structlog
 
 from tests.core.timeline import day, rule, stage
 from tests.shell.bench_world import Desk, desk, endpoint, seen
@@ -267,3 +269,71 @@ async def test_a_phone_that_comes_back_to_its_owner_gets_no_message_of_another()
     async with running(one):
         await one.clock.advance(60)
         assert one.sent == []
+
+
+def throttled(send_id: str) -> Outcome:
+    return Retry(send_id=send_id, reason=Reason.PROVIDER_THROTTLED, detail="THROTTLED 429")
+
+
+async def throttled_call_seconds(*, users: int, calls: int, seconds: int) -> list[float]:
+    """When calls of one user each were made to a provider that throttles all of them."""
+    one = await desk(rule(stages=(stage("push"),)), calls=calls)
+    one.sender.batch_max = 1
+    began, made, send = one.clock.monotonic(), list[float](), one.sender.send
+    for number in range(users):
+        await one.tell(seen(f"u{number}", 0), endpoint(f"u{number}", "GCM", f"t{number}"))
+        one.sender.script(f"t{number}", *([throttled] * 100))
+
+    async def timed(deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
+        made.append(one.clock.monotonic() - began)
+        return await send(deliveries)
+
+    one.sender.send = timed  # type: ignore[method-assign] # a stopwatch
+    async with running(one):
+        await one.clock.advance(seconds)
+    return made
+
+
+async def test_a_pause_doubles_from_5_seconds_to_5_minutes() -> None:
+    made = await throttled_call_seconds(users=30, calls=1, seconds=1_300)
+    gaps = [after - before for before, after in itertools.pairwise(made)]
+    assert gaps == pytest.approx([5, 10, 20, 40, 80, 160, 300, 300, 300], abs=1.1)
+
+
+async def test_several_throttled_calls_of_one_burst_are_one_pause() -> None:
+    made = await throttled_call_seconds(users=24, calls=8, seconds=30)
+    bursts = sorted({round(at) for at in made})
+    assert len(made) > 2 * 8
+    assert bursts == pytest.approx([0, 5, 15], abs=1)
+
+
+@pytest.mark.parametrize(("lag_ms", "sends"), [(300_000, 1), (300_001, 0)])
+async def test_as_stale_as_allowed_still_sends_and_one_millisecond_more_does_not(
+    lag_ms: int, sends: int
+) -> None:
+    one = await desk()
+    await one.tell(seen("ann", 0), endpoint("ann", "GCM", "t"))
+    one.source.lag_ms = lag_ms
+    async with running(one):
+        await one.clock.advance(5)
+        assert len(one.sent) == sends
+        stale = one.metrics.registry.get_sample_value(
+            "comeback_decisions_total", {"reason": "stale_stream"}
+        )
+        assert bool(stale) is (sends == 0)
+
+
+async def test_a_stream_that_becomes_stale_is_a_warning_told_once_and_a_start_is_none() -> None:
+    one = await desk()
+    one.source.lag_ms = None
+    with structlog.testing.capture_logs() as told:
+        async with running(one):
+            for lag_ms in (None, 0, 300_001, 0, None):
+                one.source.lag_ms = lag_ms
+                await one.clock.advance(10)
+    assert [(line["log_level"], line["event"], line["sending"]) for line in told] == [
+        ("info", "stream_fresh", True),
+        ("warning", "stream_stale", False),
+        ("info", "stream_fresh", True),
+        ("warning", "stream_unread", False),
+    ]

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from worker.errors import SettingsError
-from worker.settings import Settings, read_settings
+from worker.model import DAY_MS
+from worker.settings import PREFIX, Settings, in_words, read_settings
+
+
+def refusal_of(variable: str, value: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({variable: value})
+    return str(caught.value)
 
 
 def test_defaults_need_no_environment() -> None:
@@ -30,14 +37,14 @@ def test_all_problems_are_told_at_once() -> None:
         read_settings(
             {
                 "COMEBACK_HTTP": "nowhere",
-                "COMEBACK_DRAIN_SECONDS": "soon",
+                "COMEBACK_DRAIN_TIMEOUT": "soon",
                 "COMEBACK_SWEEP_INTERVAL": "5",
                 "COMEBACK_COLOUR": "red",
             }
         )
     lines = str(caught.value).splitlines()
     assert len(lines) == 4
-    for variable in ("HTTP", "DRAIN_SECONDS", "SWEEP_INTERVAL", "COLOUR"):
+    for variable in ("HTTP", "DRAIN_TIMEOUT", "SWEEP_INTERVAL", "COLOUR"):
         assert any(f"COMEBACK_{variable}" in line for line in lines)
 
 
@@ -46,3 +53,70 @@ def test_what_a_command_needs_is_named_with_its_meaning() -> None:
         Settings().require("stream", "pinpoint_application_id")
     assert "COMEBACK_STREAM is not set: Kinesis stream to read" in str(caught.value)
     assert "COMEBACK_PINPOINT_APPLICATION_ID is not set" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("COMEBACK_POLL_INTERVAL", "100ms", "it must be at least 200ms."),
+        ("COMEBACK_POLL_INTERVAL", "2m", "it must be at most 1m."),
+        ("COMEBACK_MAX_STALENESS", "25h", "it must be at most 1d."),
+        ("COMEBACK_DRAIN_TIMEOUT", "2m", "it must be at most 1m55s."),
+        ("COMEBACK_DRAIN_TIMEOUT", "25", '"25" has no unit; write whole numbers with units'),
+        ("COMEBACK_CALLS_IN_FLIGHT_MAX", "0", "it must be at least 1."),
+        ("COMEBACK_CALLS_IN_FLIGHT_MAX", "some", "it must be a whole number."),
+        ("COMEBACK_STANDBY", "maybe", "it must be true or false."),
+        ("COMEBACK_LOG_FORMAT", "xml", "it must be 'auto', 'console' or 'json'."),
+        ("COMEBACK_HTTP", "0.0.0.0:65536", "the port must be at most 65535."),
+        ("COMEBACK_HTTP", "127.0.0.1", "it must look like 0.0.0.0:9464 or 127.0.0.1:9464."),
+    ],
+)
+def test_a_value_out_of_range_is_told_in_the_words_of_the_setting(
+    variable: str, value: str, told: str
+) -> None:
+    message = refusal_of(variable, value)
+    assert message.startswith(f'{variable}="{value}" cannot be used: {told}')
+
+
+ARN = "arn:aws:kinesis:eu-west-1:123456789012:stream/pinpoint-events"
+
+
+@pytest.mark.parametrize(
+    "stream",
+    ["", "e", "A.b_c-9", "x" * 128, ARN, ARN.replace("arn:aws:", "arn:aws-us-gov:")],
+)
+def test_a_stream_is_a_name_or_an_arn(stream: str) -> None:
+    assert read_settings({"COMEBACK_STREAM": stream}).stream == stream
+
+
+@pytest.mark.parametrize("stream", ["two words", "events\n", "x" * 129, "stream/events"])
+def test_what_cannot_be_the_name_of_a_stream_is_refused(stream: str) -> None:
+    assert "letters, digits, _ . - and at most 128" in refusal_of("COMEBACK_STREAM", stream)
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        ARN.replace("kinesis", "firehose"),
+        ARN.replace("123456789012", ""),
+        ARN.replace("stream/", ""),
+        ARN + "/consumer/one:1",
+    ],
+)
+def test_what_is_the_arn_of_something_else_is_refused(arn: str) -> None:
+    told = refusal_of("COMEBACK_STREAM", arn)
+    assert "it is not the ARN of a Kinesis stream, arn:aws:kinesis:REGION:ACCOUNT:stream/" in told
+
+
+def test_every_default_is_read_back_from_the_words_it_is_shown_in() -> None:
+    shown = {
+        PREFIX + name.upper(): in_words(name, field.default)
+        for name, field in Settings.model_fields.items()
+    }
+    assert read_settings(shown) == Settings()
+    assert shown["COMEBACK_POLL_INTERVAL"] == "1s"
+    assert shown["COMEBACK_STANDBY"] == "true"
+
+
+def test_the_longest_staleness_is_a_day() -> None:
+    assert read_settings({"COMEBACK_MAX_STALENESS": "24h"}).max_staleness == DAY_MS

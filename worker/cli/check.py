@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
-from worker.errors import ProblemsFound
+from worker.errors import ProblemsFound, UsageError
 from worker.rules.load import inspect
 
 
@@ -20,6 +21,10 @@ def check(folder: Path) -> None:
     \b
     comeback check rules/
     """
+    if folder.is_file():
+        raise UsageError(
+            f"{folder} is a file; name its folder: comeback check {folder.parent}{os.sep}"
+        )
     inspection = inspect(folder)
     for problem in inspection.problems:
         click.echo(str(problem))

@@ -27,8 +27,8 @@ def health(*, ready: bool) -> None:
     connection = http.client.HTTPConnection(local, int(port), timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/-/ready" if ready else "/-/healthy")
-        answer = connection.getresponse()
-        text = answer.readline(LINE_BYTES_MAX).decode("utf-8", "replace").strip()
+        with connection.getresponse() as answer:
+            text = answer.readline(LINE_BYTES_MAX).decode("utf-8", "replace").strip()
     except OSError as error:
         raise ProblemsFound(f"no answer from {local}:{port}: {error}") from error
     except http.client.HTTPException as error:

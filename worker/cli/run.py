@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import textwrap
 
 import click
 
 from worker.settings import PREFIX, Settings, in_words, read_settings
+
+WIDTH = 80
+"""Of a description, in characters."""
 
 
 def _help() -> str:
     lines = ["Read the stream, decide, send, until SIGTERM.", "", "\b", "Settings (environment):"]
     for name, field in Settings.model_fields.items():
         shown = f" [{in_words(name, field.default)}]" if field.default != "" else ""
-        lines += [f"  {PREFIX}{name.upper()}{shown}", f"      {field.description}"]
+        about = textwrap.wrap(field.description or "", width=WIDTH)
+        lines += [f"  {PREFIX}{name.upper()}{shown}", *(f"      {line}" for line in about)]
     lines += [
         "",
         "\b",

@@ -14,6 +14,7 @@ from worker.rules.document import Node
 from worker.rules.durations import parse_duration
 from worker.rules.forms import parse_time_of_day
 from worker.rules.problems import Place, Problem, Refused, quoted
+from worker.rules.reach import check_matchers
 
 RULES_MAX = 1_000
 
@@ -28,11 +29,13 @@ def check_file(root: Node, file: str) -> Iterator[Problem]:
     """What is wrong within one file."""
     for rule in root.get_items("rules"):
         yield from _at(file, _rule(rule))
+        yield from _at(file, check_matchers(rule, of_rule=True))
         for stage in rule.get_items("stages"):
             message = stage.get("message")
             if message is not None and stage.get_text("channel") == Channel.EMAIL:
                 yield from check_email(message, file)
     for window in root.get_items("quiet_hours"):
+        yield from _at(file, check_matchers(window, of_rule=False))
         begin, end = _minute(window, "from"), _minute(window, "to")
         if begin is not None and begin == end:
             yield from _at(file, iter([(window.key_place("to"), _ALWAYS_OR_NEVER)]))

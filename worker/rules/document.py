@@ -48,7 +48,7 @@ class Node:
     """Written with `|`: line n of the text is line n after `place`."""
     size: int = 1
     is_broken: bool = False
-    """A mapping with a key that is none; it stands for nothing."""
+    """A mapping with a key that is none, or that stands for others; it stands for nothing."""
 
     @property
     def is_nothing(self) -> bool:
@@ -212,6 +212,9 @@ class _Reader:
                     "a key must be text; if this is meant as text that begins with { or [, put "
                     "it in quotes",
                 )
+            elif key.text == "<<":
+                is_broken = True
+                self._report(key.place, "merge keys (<<) are not supported; write the keys out")
             elif key.text in entries:
                 first = entries[key.text].place
                 self._report(

@@ -6,6 +6,7 @@ taken into force. Symbolic links are followed, as a Kubernetes ConfigMap is made
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +32,8 @@ class Folder:
         """File name, as shown to people, to root node, for every readable rule file."""
         paths = self._listed(self.path)
         if not paths and not self.problems:
-            self.report(self.path, "no rule file in this folder; add one, such as shop.yaml")
+            told = "no rule file in this folder; add one, such as shop.yaml"
+            self.report_folder(self.path, told)
         roots = {str(path): self.read(path) for path in paths}
         return {file: root for file, root in roots.items() if root is not None}
 
@@ -64,15 +66,45 @@ class Folder:
         """Keeps a problem about a file as a whole."""
         self.problems.append(Problem(str(path), 1, 1, message))
 
+    def report_folder(self, path: Path, message: str) -> None:
+        """Keeps a problem about a folder, in which there is no line to point at."""
+        self.problems.append(Problem(str(path), 0, 0, message))
+
     def _listed(self, folder: Path) -> list[Path]:
         try:
             paths = sorted(path for path in folder.iterdir() if _takes_part(path))
+        except NotADirectoryError:
+            self.report_folder(folder, f"this is a file; name its folder, {folder.parent}/")
+            return []
         except OSError as error:
-            self.report(folder, f"cannot be listed: {error.strerror}; name a folder of rule files")
+            told = f"cannot be listed: {error.strerror}; name a folder of rule files"
+            self.report_folder(folder, told)
             return []
         if len(paths) > FILES_MAX:
-            self.report(folder, f"more than {FILES_MAX} files; merge some")
+            self.report_folder(folder, f"more than {FILES_MAX} files; merge some")
         return paths[:FILES_MAX]
+
+
+def fingerprint(path: Path) -> str:
+    """Digest of the names and bytes of every file that may take part; cheap enough to poll.
+
+    A file or folder that cannot be read counts as that, so that it changes the digest too.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for folder in (path, path / TEMPLATES):
+        try:
+            files = sorted(file for file in folder.iterdir() if _takes_part(file))[:FILES_MAX]
+        except OSError as error:
+            digest.update(f"\x00{folder.name}\x00{error.errno}".encode())
+            continue
+        for file in files:
+            digest.update(f"\x00{folder.name}/{file.name}\x00".encode())
+            try:
+                with file.open("rb") as opened:
+                    digest.update(opened.read(FILE_BYTES_MAX + 1))
+            except OSError as error:
+                digest.update(f"\x00{error.errno}".encode())
+    return digest.hexdigest()
 
 
 def _takes_part(path: Path) -> bool:

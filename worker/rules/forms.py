@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from worker.rules.durations import parse_duration
 from worker.rules.matchers import parse_matcher
-from worker.rules.problems import Refused, nearest, quoted
+from worker.rules.problems import Finding, Refused, nearest, quoted
 from worker.rules.ruleset import Matcher
 from worker.rules.templates import Text, compile_html, compile_text
 from worker.rules.zones import UTC_MIDDAY, zone_names
@@ -33,6 +33,12 @@ class Form(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def refused(*findings: Finding | str) -> PydanticCustomError:
+    """Our findings as the error pydantic carries to `wording.py`."""
+    told = [(f.line, f.message) for f in Refused(*findings).findings]
+    return PydanticCustomError(OUR_ERROR, "refused", {"findings": told})
+
+
 def _of(parse: Callable[[str], _Value]) -> Any:
     """A pydantic kind from a function that takes text and raises Refused."""
 
@@ -42,8 +48,7 @@ def _of(parse: Callable[[str], _Value]) -> Any:
         try:
             return parse(value)
         except Refused as refusal:
-            findings = [(finding.line, finding.message) for finding in refusal.findings]
-            raise PydanticCustomError(OUR_ERROR, "refused", {"findings": findings}) from refusal
+            raise refused(*refusal.findings) from refusal
 
     return PlainValidator(validated, json_schema_input_type=str)
 

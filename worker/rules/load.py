@@ -57,7 +57,7 @@ def inspect(folder: Path) -> Inspection:
     files.problems += check_across(documents)
     templates = _templates(files, documents)
     if not files.problems and not any(source.form.rules for source in sources):
-        files.report(folder, "no rule in any file here; docs/rules.md shows one")
+        files.report_folder(folder, "no rule in any file here; docs/rules.md shows one")
     if files.problems:
         return Inspection(None, tuple(sorted(set(files.problems))))
     return Inspection(build(sources, templates, files.contents))

@@ -23,7 +23,10 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing to repair. Sorts by file, then line, and prints as `file:line:column: message`."""
+    """One thing to repair. Sorts by file, then line, and prints as `file:line:column: message`.
+
+    What is wrong with a folder as a whole has line 0, and prints without a place.
+    """
 
     file: str
     line: int
@@ -31,7 +34,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+        place = f":{self.line}:{self.column}" if self.line else ""
+        return f"{self.file}{place}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Protocol
 
-from worker.model import MINUTE_MS, Channel, Message
+from worker.model import DAY_MS, MINUTE_MS, Channel, Message
 
 
 class Mode(StrEnum):
@@ -88,8 +88,7 @@ class Limits:
     def lookback_ms(self) -> int:
         """How far back past sends can matter. A calendar day may be 25 hours long, so a calendar
         cap looks one day further than its own length."""
-        day = 24 * 60 * MINUTE_MS
-        spans = [cap.per_ms + (day if cap.window is Window.CALENDAR else 0) for cap in self.caps]
+        spans = [cap.per_ms + (DAY_MS if cap.window is Window.CALENDAR else 0) for cap in self.caps]
         return max([self.min_gap_ms, *spans])
 
 
@@ -123,7 +122,10 @@ class TemplateProblem(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A rung: wait `after_ms` since the previous stage was sent or skipped, then this message."""
+    """A rung: wait `after_ms` since the previous stage was sent, then this message.
+
+    After a stage that was skipped, for it could not be delivered, it is due at once.
+    """
 
     name: str
     channel: Channel

@@ -9,6 +9,7 @@ without `default(...)` is an error, never a hole in a text.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,11 +53,18 @@ _NODE_WORDS = {nodes.Call: "a call such as name()", nodes.Assign: "{% set %}", n
 _COMPILING_FAILED = (RecursionError, SyntaxError, MemoryError, ValueError, OverflowError)
 
 
+_BLANK_IN_NAME = re.compile(
+    r"\{\{-? *(User\.UserAttributes|Attributes)\.(\w+(?: +\w+)+) *(?=\||-?\}\})"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """One compiled text."""
 
     _template: Template
+    fixed: str | None
+    """The text itself when it is the same for everybody."""
 
     def render(self, context: Mapping[str, object]) -> str:
         """The text for one user. Raises TemplateProblem, which names variables but no values."""
@@ -155,15 +163,24 @@ def _compile(source: str, environment: Environment) -> Text:
         findings = list(_findings(tree)) or list(_unknown_names(tree))
         if findings:
             raise Refused(*findings)
-        return Text(environment.from_string(tree))
+        template = environment.from_string(tree)
+        return Text(template, template.render() if _is_fixed(tree) else None)
     except TemplateSyntaxError as error:
-        raise Refused(Finding(_syntax_message(error), error.lineno - 1)) from error
+        raise Refused(Finding(_syntax_message(error, source), error.lineno - 1)) from error
     except _COMPILING_FAILED as error:
         raise Refused("the template is nested too deep or too large; simplify it") from error
 
 
-def _syntax_message(error: TemplateSyntaxError) -> str:
-    told = f"the template has an error: {error.message or 'it cannot be read'}"
+def _is_fixed(tree: nodes.Template) -> bool:
+    written = (nodes.Output, nodes.TemplateData)
+    return all(isinstance(node, written) for node in tree.find_all(nodes.Node))
+
+
+def _syntax_message(error: TemplateSyntaxError, source: str) -> str:
+    told = f"the template has an error: {(error.message or 'it cannot be read').rstrip('.')}"
+    blank = _BLANK_IN_NAME.search(source.splitlines()[error.lineno - 1])
+    if blank:
+        return f'{told}; a name with blanks is written {{{{{blank[1]}["{blank[2]}"]}}}}'
     if "char '#'" in told:
         return f"{told}; Pinpoint's {{{{#if x}}}} is written {{% if x %}} ... {{% endif %}} here"
     return f"{told}; values are written {{{{User.UserAttributes.name}}}}, blocks {{% if ... %}}"

@@ -21,6 +21,9 @@ from worker.rules.problems import Place, Problem, not_allowed, quoted
 _FormT = TypeVar("_FormT", bound=Form)
 _Loc = Sequence[int | str]
 
+_TO_STATE: Mapping[str, str] = {"apiVersion": "write apiVersion: v1"}
+"""What to do about a missing key, where there is one thing to write."""
+
 _EXPECTED: Mapping[str, str] = {
     "string_type": "expected text",
     "list_type": "expected a list, one entry a line, each behind a dash",
@@ -50,7 +53,8 @@ def _told(form: type[Form], root: Node, error: ErrorDetails) -> Iterator[tuple[P
     name = next((part for part in reversed(named) if isinstance(part, str)), "the file")
     node = _node_at(root, loc)
     if kind == "missing":
-        yield node.place, f'the key "{last}" is missing here; it has no default, so state it'
+        remedy = _TO_STATE.get(last, "it has no default, so state it")
+        yield node.place, f'the key "{last}" is missing here; {remedy}'
     elif kind == "extra_forbidden":
         message = not_allowed("unknown key", last, _keys_at(form, loc[:-1]))
         yield _node_at(root, loc[:-1]).key_place(last), message

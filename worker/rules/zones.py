@@ -1,4 +1,4 @@
-"""Zone names, the zones of a country, and the country a phone number belongs to.
+"""Zone names, countries and their zones, and the country a phone number belongs to.
 
 Everything comes from two packages, `tzdata` (the IANA database) and `phonenumbers` (ITU numbering
 plans), read once and kept. The zone rules of the machine are not used: the same version of the
@@ -32,6 +32,17 @@ def zone_named(name: str) -> ZoneInfo:
     """The rules of a zone of `zone_names()`; the same object for the same name."""
     with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as data:
         return ZoneInfo.from_file(data, key=name)
+
+
+@cache
+def country_names() -> Mapping[str, str]:
+    """Every country code an endpoint can have to its English name, as iso3166.tab has them.
+
+    Kosovo's XK is in no list of ISO; phones, browsers and the numbering plans use it all the same.
+    """
+    rows = _database("zoneinfo", "iso3166.tab").splitlines()
+    pairs = (row.split("\t") for row in rows if row and not row.startswith("#"))
+    return {**{code: name for code, name, *_ in pairs}, "XK": "Kosovo"}
 
 
 def zones_of_country(code: str) -> tuple[str, ...]:

@@ -31,8 +31,9 @@ from rich.console import Console
 from rich.live import Live
 
 from worker.model import CHANNEL_OF_TYPE
+from worker.rules.load import load
 from worker.sandbox.crowd import DRIFT_SECONDS, Crowd, Habit
-from worker.sandbox.demo_picture import Snapshot, picture, plain, summary
+from worker.sandbox.demo_picture import Snapshot, pace, picture, plain, summary
 from worker.sandbox.demo_verdict import verdict
 from worker.sandbox.processes import Child
 
@@ -73,7 +74,7 @@ class Demo:
             stack.callback(self._stop)
             client = await stack.enter_async_context(self._start())
             metrics = f"{self._http}/metrics"
-            self._console.print(f"worker: {metrics}\nstate:  {self._folder}", soft_wrap=True)
+            self._console.print(f"worker: {metrics}\n{pace(load(RULES).rules[0])}", soft_wrap=True)
             self._begin = time.time()
             self._crowd = Crowd(
                 users=self._users, seed=self._seed, now_ms=round(self._begin * 1_000)
@@ -83,7 +84,8 @@ class Demo:
             self._console.print(summary(self._crowd, self._accepted, checks))
             self._tell_a_story()
             if keep:
-                self._console.print(f"still running: {metrics}   (Ctrl-C ends it)")
+                told = f"still running: {metrics}   (Ctrl-C ends it)\n{self._how_to_explore()}"
+                self._console.print(told, markup=False, highlight=False, soft_wrap=True)
                 await self._keep_running(client)
             return 0 if all(check.holds for check in checks) else 1
 
@@ -236,6 +238,16 @@ class Demo:
         )
         text = story.stdout + story.stderr
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _how_to_explore(self) -> str:
+        """The command that asks this run's state about a user, as one would type it here."""
+        command = os.path.relpath(Path(sys.executable).with_name("comeback"))
+        return (
+            f"state: {self._folder}\n\n"
+            f"COMEBACK_STATE={self._environment['COMEBACK_STATE']} "
+            f"COMEBACK_RULES={os.path.relpath(RULES)} \\\n"
+            f"  {command} explain {self._crowd.members[0].user_id}"
+        )
 
     async def _keep_running(self, client: Any) -> None:
         while True:

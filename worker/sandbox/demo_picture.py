@@ -12,8 +12,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from worker.model import SECOND_MS
+from worker.rules.ruleset import Rule
 from worker.sandbox.crowd import Crowd, Habit, habits_of
-from worker.sandbox.demo_verdict import Check, brought_back
+from worker.sandbox.demo_verdict import Check, brought_back, came_back_late
 
 BAR_WIDTH = 44
 CHANNELS = ("push", "email", "sms")
@@ -32,6 +34,16 @@ class Snapshot:
     rejected: Counter[str] = field(default_factory=Counter)
     worker: Mapping[str, float] = field(default_factory=dict)
     news: Sequence[str] = ()
+
+
+def pace(rule: Rule) -> str:
+    """How fast the demo's ladder runs, in one line."""
+    first, *others = rule.stages
+    later = "".join(f", {s.name} {s.after_ms // SECOND_MS} s later" for s in others)
+    return (
+        f"a day is a second here: {first.name} after {rule.inactive_for_ms // SECOND_MS} s of "
+        f"silence{later}"
+    )
 
 
 def picture(now: Snapshot) -> RenderableType:
@@ -87,7 +99,9 @@ def summary(crowd: Crowd, accepted: Counter[str], checks: Sequence[Check]) -> Re
         mark = Text("ok", style="green") if check.holds else Text("BROKEN", style="bold red")
         names = ", ".join(check.broken_for[:5])
         judged.add_row(mark, check.name, f"{len(check.broken_for)}: {names}" if names else "")
-    return Group(stages, habits, judged)
+    late = came_back_late(crowd)
+    told = [Text(f"A message too many ({late}): came back too late, the next was already due.\n")]
+    return Group(stages, habits, *(told if late else []), judged)
 
 
 def _received(crowd: Crowd, habit: Habit) -> str:

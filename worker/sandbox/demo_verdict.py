@@ -68,6 +68,14 @@ def brought_back(crowd: Crowd) -> Counter[str]:
     return Counter(COMES_BACK_AFTER[m.habit] for m in crowd.members if m.returned_at is not None)
 
 
+def came_back_late(crowd: Crowd) -> int:
+    """How many got a stage more than their habit calls for, as it was due before they returned."""
+    return sum(
+        member.returned_at is not None and len(member.received) > len(EXPECTED[member.habit])
+        for member in crowd.members
+    )
+
+
 def _no_stage_twice(member: Member) -> bool:
     return max(Counter(channel for _, channel in member.received).values(), default=1) == 1
 
