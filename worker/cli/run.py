@@ -36,8 +36,5 @@ def run() -> None:
     from worker import app, logs
 
     settings = read_settings(os.environ)
-    # ECS and EKS set AWS_REGION, as every other SDK reads it; botocore reads only this one.
-    if "AWS_REGION" in os.environ:
-        os.environ.setdefault("AWS_DEFAULT_REGION", os.environ["AWS_REGION"])
     logs.configure(settings.log_format, settings.log_level)
     asyncio.run(app.run(settings))
