@@ -220,7 +220,7 @@ async def run(settings: Settings) -> None:
             stream=settings.stream,
             start=start,
             clock=clock,
-            observer=metrics.source_observer(),
+            observer=metrics.source,
             poll_seconds=settings.poll_interval / 1_000,
         )
         sender = await stack.enter_async_context(_pinpoint(settings))
@@ -237,6 +237,7 @@ async def run(settings: Settings) -> None:
 
         def refresh() -> None:
             worker.refresh()
+            metrics.retention.set((source.retention_ms or 0) / 1_000)
             metrics.observe_incidents({str(name): n for name, n in store.incidents.items()})
 
         web.refresh = refresh

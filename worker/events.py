@@ -55,6 +55,9 @@ from worker.model import (
 )
 from worker.rules.ruleset import ActivityPolicy
 
+EVENT_TYPES_CACHED_MAX: Final = 4_096
+"""Pinpoint allowed 1,500 custom event types per application."""
+
 DEAD_LETTERS_PER_RECORD_MAX: Final = 10
 """Signals are read from all parts of a record; of those that are bad so many are kept, the
 first ones and the last."""
@@ -203,7 +206,7 @@ def _event_findings(
     return _app_findings(event, event_type, arrival, active=is_activity(event_type, policy))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=EVENT_TYPES_CACHED_MAX)
 def is_activity(event_type: str, policy: ActivityPolicy) -> bool:
     """Whether an event of this type says that its user was here."""
     if event_type in NEVER_ACTIVE_EVENTS:

@@ -86,21 +86,11 @@ class Metrics:
             "watermark_age_seconds", "Wall clock less the time up to which every shard is read."
         )
         self.watermark_age.set(inf)
-        self.reads = histogram("source_read_seconds", "GetRecords calls that were answered.")
-        self.read_failures = counter(
-            "source_failures_total", "Calls to Kinesis that failed.", "operation", "code"
+        self.retention = gauge(
+            "stream_retention_seconds",
+            "How long the stream keeps records; a lag near it loses some.",
         )
-        self.iterators_rebuilt = counter(
-            "source_iterators_rebuilt_total", "Iterators given up.", "expired"
-        )
-        self.losses = counter(
-            "source_possible_losses_total", "Times records were trimmed before they were read."
-        )
-        self.loss_seconds = counter(
-            "source_possible_loss_seconds_total", "Stream time so lost, where it is known."
-        )
-        self.aggregates = counter("source_kpl_aggregates_total", "KPL aggregates taken apart.")
-        self.fast_decode = gauge("source_fast_decode", "1 when the fast GetRecords decoder is on.")
+        self.source = SourceMetrics(registry)
         # deciding
         self.decisions = counter("decisions_total", "Decisions by their one reason.", "reason")
         self.episodes = counter("episodes_closed_total", "Episodes by outcome.", "outcome")
@@ -139,8 +129,6 @@ class Metrics:
                 self.sends.labels(channel, state)
         for channel_type in CHANNEL_OF_TYPE:
             self.paused.labels(channel_type).set(0)
-        for expired in ("true", "false"):
-            self.iterators_rebuilt.labels(expired)
         for verb in ("apply", "sweep", "settle"):
             self.store_seconds.labels(verb)
             self.store_errors.labels(verb)
@@ -156,7 +144,7 @@ class Metrics:
         """Creates the label values only adapters know: what the source calls and how it fails, what
         a shard can be at, what the store meets."""
         for operation, code in product(operations, codes):
-            self.read_failures.labels(operation, code)
+            self.source.failures.labels(operation, code)
         for state in shard_states:
             self._shard_states.add(state)
             self.shards.labels(state).set(0)
@@ -226,10 +214,6 @@ class Metrics:
             self.incidents.labels(incident).inc(total - self._incidents_told.get(incident, 0))
             self._incidents_told[incident] = total
 
-    def source_observer(self) -> SourceMetrics:
-        """What the source tells while it reads, as metrics."""
-        return SourceMetrics(self)
-
     def exposition(self) -> bytes:
         """The Prometheus text format."""
         return generate_latest(self.registry)
@@ -239,24 +223,45 @@ class SourceMetrics:
     """A SourceObserver (kinesis/observer.py) that counts. Records and bytes are counted where they
     become durable, not here."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(_counter, registry)
+        self.reads = _histogram(
+            registry, "source_read_seconds", "GetRecords calls that were answered."
+        )
+        self.failures = counter(
+            "source_failures_total", "Calls to Kinesis that failed.", "operation", "code"
+        )
+        self.iterators_rebuilt = counter(
+            "source_iterators_rebuilt_total", "Iterators given up.", "expired"
+        )
+        for expired in ("true", "false"):
+            self.iterators_rebuilt.labels(expired)
+        self.losses = counter(
+            "source_possible_losses_total", "Times records were trimmed before they were read."
+        )
+        self.loss_seconds = counter(
+            "source_possible_loss_seconds_total", "Stream time so lost, where it is known."
+        )
+        self.aggregates = counter("source_kpl_aggregates_total", "KPL aggregates taken apart.")
+        self.fast = _gauge(
+            registry, "source_fast_decode", "1 when the fast GetRecords decoder is on."
+        )
 
     def answered(self, *, records: int, size_bytes: int, seconds: float) -> None:  # noqa: ARG002
-        self._metrics.reads.observe(seconds)
+        self.reads.observe(seconds)
 
     def failed(self, *, operation: str, code: str) -> None:
-        self._metrics.read_failures.labels(operation, code).inc()
+        self.failures.labels(operation, code).inc()
 
     def iterator_rebuilt(self, *, expired: bool) -> None:
-        self._metrics.iterators_rebuilt.labels(str(expired).lower()).inc()
+        self.iterators_rebuilt.labels(str(expired).lower()).inc()
 
     def possibly_lost(self, *, gap_ms: int | None) -> None:
-        self._metrics.losses.inc()
-        self._metrics.loss_seconds.inc((gap_ms or 0) / 1_000)
+        self.losses.inc()
+        self.loss_seconds.inc((gap_ms or 0) / 1_000)
 
     def deaggregated(self, *, user_records: int) -> None:  # noqa: ARG002
-        self._metrics.aggregates.inc()
+        self.aggregates.inc()
 
     def fast_decode(self, *, on: bool) -> None:
-        self._metrics.fast_decode.set(on)
+        self.fast.set(on)

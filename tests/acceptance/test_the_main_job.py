@@ -185,6 +185,7 @@ async def test_metrics_tell_what_happened(tmp_path: Path) -> None:
         assert float(numbers['comeback_decisions_total{reason="claimed"}']) == 1
         assert float(numbers["comeback_source_fast_decode"]) == 1
         assert float(numbers["comeback_records_total"]) == 2
+        assert float(numbers["comeback_stream_retention_seconds"]) == 86_400
         assert 'comeback_shard_lag_seconds{shard="shardId-000000000000"}' in numbers
         state = await one.state_json()
         assert state["dead_letters"] == {"not_json": 1}

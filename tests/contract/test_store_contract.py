@@ -6,22 +6,18 @@ test_store_sends_contract.py, answers and receipts in test_store_outcomes_contra
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tests.store.world import (
     REARM_MS,
     SENDS_FOR_MS,
-    STORES,
     STREAM,
     World,
     again,
     day,
     mailbox,
-    open_store,
     opening,
     parked,
     phone,
@@ -43,14 +39,6 @@ from worker.model import (
     StreamMemory,
     UserView,
 )
-
-
-@pytest.fixture(params=STORES)
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    path = STORES[request.param]
-    store = await open_store(path if path == ":memory:" else tmp_path / path)
-    yield await World(store).begin()
-    await store.close()
 
 
 def at(sequence_number: str | None, **more: int | None) -> Position:

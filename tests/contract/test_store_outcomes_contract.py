@@ -5,16 +5,11 @@ Written against the port, over each store there is.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from tests.store.world import (
-    STORES,
     World,
     day,
-    open_store,
     opening,
     phone,
     seen,
@@ -33,15 +28,6 @@ from worker.model import (
     StopReason,
     Uncertain,
 )
-
-
-@pytest.fixture(params=STORES)
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    path = STORES[request.param]
-    store = await open_store(path if path == ":memory:" else tmp_path / path)
-    yield await World(store).begin()
-    await store.close()
-
 
 # --- outcomes ----------------------------------------------------------------------------------
 

@@ -5,21 +5,18 @@ Written against the port, over each store there is.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tests.store.world import (
     SENDS_FOR_MS,
-    STORES,
     World,
     again,
     claim_of,
     day,
     delivery_of,
-    open_store,
     opening,
     parked,
     phone,
@@ -37,15 +34,6 @@ from worker.model import (
     Sent,
     UserView,
 )
-
-
-@pytest.fixture(params=STORES)
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    path = STORES[request.param]
-    store = await open_store(path if path == ":memory:" else tmp_path / path)
-    yield await World(store).begin()
-    await store.close()
-
 
 # --- sweeps ------------------------------------------------------------------------------------
 

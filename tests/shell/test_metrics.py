@@ -206,7 +206,7 @@ def test_totals_of_incidents_are_taken_over_and_not_added_up() -> None:
 
 def test_what_the_source_tells_is_counted() -> None:
     metrics = Metrics()
-    source = metrics.source_observer()
+    source = metrics.source
     source.answered(records=5, size_bytes=50, seconds=0.25)
     source.failed(operation="GetRecords", code="Connection")
     source.iterator_rebuilt(expired=True)
