@@ -79,6 +79,8 @@ class Outbox:
         self._broken: BaseException | None = None
         """What kept an answer from being written, other than a store that may recover."""
         self._pauses = Pauses(metrics)
+        self._failing: set[str] = set()
+        """What the store cannot take at the moment."""
         self._freshness = "unread"
         """Of the stream, as last told: unread (so every start begins), stale or fresh."""
 
@@ -140,10 +142,10 @@ class Outbox:
                     users_max=USERS_PER_SWEEP_MAX,
                 )
         except TryLater as error:
-            self._metrics.store_errors.labels("sweep").inc()
-            log.error("sweep_failed", error=str(error))
+            self._store_failed("sweep", error)
             await self._clock.sleep(STORE_RETRY_SECONDS)
             return False
+        self._store_answered("sweep")
         self._metrics.decided(swept.decisions)
         for call in packing.calls:
             self._start(call)
@@ -201,11 +203,23 @@ class Outbox:
                 with self._metrics.store_seconds.labels("settle").time():
                     await self._store.settle(settlements, now_ms=now_ms)
             except TryLater as error:
-                self._metrics.store_errors.labels("settle").inc()
-                log.error("settle_failed", error=str(error), answers=len(settlements))
+                self._store_failed("settle", error)
                 await self._clock.sleep(STORE_RETRY_SECONDS)
             else:
+                self._store_answered("settle")
                 return
+
+    def _store_failed(self, verb: str, error: TryLater) -> None:
+        """Counts every failure, and logs the first of a row."""
+        self._metrics.store_errors.labels(verb).inc()
+        if verb not in self._failing:
+            log.error("state_not_writable", verb=verb, error=str(error))
+        self._failing.add(verb)
+
+    def _store_answered(self, verb: str) -> None:
+        if verb in self._failing:
+            log.warning("state_writable_again", verb=verb)
+        self._failing.discard(verb)
 
     def _tell_freshness(self, now_ms: int | None) -> None:
         if now_ms is not None:

@@ -195,11 +195,14 @@ async def test_answers_wait_for_a_store_that_is_out_of_space() -> None:
         await settle(settlements, now_ms=now_ms)
 
     one.store.settle = full  # type: ignore[method-assign] # a disk that fills and empties
-    async with running(one) as task:
-        await one.clock.advance(30)
-        assert tries == 4
-        assert not task.done()
-        assert len(one.sent) == 1
+    with structlog.testing.capture_logs() as logs:
+        async with running(one) as task:
+            await one.clock.advance(30)
+            assert not task.done()
+    told = [entry["event"] for entry in logs if entry["event"].startswith("state_")]
+    assert told == ["state_not_writable", "state_writable_again"], "once per change"
+    assert tries == 4
+    assert len(one.sent) == 1
 
 
 async def test_an_answer_that_cannot_be_written_ends_the_worker_instead_of_parking_the_user() -> (
