@@ -51,6 +51,9 @@ PRUNE_SECONDS = 60.0
 BEAT_SECONDS = 5.0
 """How often the event loop proves that it turns."""
 
+ADOPT_RETRY_SECONDS = 5.0
+"""Pause before rules are offered again to a store that could not take them into force."""
+
 log = structlog.get_logger()
 
 
@@ -149,7 +152,7 @@ class Worker:
                 )
             except TryLater as error:
                 log.error("rules_not_adopted", error=str(error))
-                await self._clock.sleep(BEAT_SECONDS)
+                await self._clock.sleep(ADOPT_RETRY_SECONDS)
             else:
                 return
 
