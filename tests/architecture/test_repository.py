@@ -55,9 +55,7 @@ def not_portable(name: str, text: str) -> Iterator[str]:
             yield f"{name}:{number}: names a package registry; who installs chooses it"
         if MACHINE_PATH.search(line):
             yield f"{name}:{number}: a path of somebody's machine"
-        # npm's lock repeats whom to fund; that is an address nothing is fetched from.
-        funding = line.lstrip().startswith('"url": ')
-        if name.endswith((".lock", "-lock.json")) and "://" in line and not funding:
+        if name.endswith((".lock", "-lock.json")) and "://" in line:
             yield f"{name}:{number}: a lock file holds names, versions and hashes, no address"
 
 
@@ -72,6 +70,7 @@ def test_nothing_in_the_repository_is_bound_to_a_registry_or_a_machine() -> None
         ("package-lock.json", '"resolved": "' + 'https://packages.example/a.tgz"'),
         ("docs/a.md", "see py" + "pi.org for more"),
         ("worker/a.py", 'OPEN = "/ho' + 'me/somebody/state.db"'),
+        ("package-lock.json", '"url": "' + 'https://example.com/fund-me"'),
         ("requirements.lock", "a @ https" + "://packages.example/a.whl"),
     ],
 )

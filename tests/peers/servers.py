@@ -4,7 +4,8 @@ kinesis-local (kinesis-mock) is right about resharding; kinesalite is fast and d
 names child shards and is strict about sequence numbers. Versions and digests are in
 package-lock.json; `npm ci` puts them under .cache/peers. Whether node and npm are there at all is
 asked by tests/conftest.py. To renew the lock file:
-`npm install --omit-lockfile-registry-resolved` in this folder.
+`npm install --omit-lockfile-registry-resolved` in this folder, and take its "funding" entries out:
+a lock holds names, versions and digests, no address.
 """
 
 from __future__ import annotations
