@@ -21,6 +21,7 @@ that is not a ComebackError and reaches `main` is a bug: exit 70.
 
 from __future__ import annotations
 
+import traceback
 from typing import ClassVar
 
 
@@ -88,3 +89,10 @@ class StateTooNew(ConfigurationError):
 
 class StateDamaged(ConfigurationError):
     """The state file is not a database, or fails its integrity check."""
+
+
+def place_of(error: BaseException) -> str:
+    """`file:line` where an unforeseen error came up: what a log may say of it. Its own text may
+    quote an address, a token or a user id, and stays out (P11)."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{place.filename}:{place.lineno}"

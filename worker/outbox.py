@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from worker.errors import TryLater
+from worker.errors import TryLater, place_of
 from worker.health import Health
 from worker.ladder import look
 from worker.metrics import Metrics
@@ -176,9 +176,14 @@ class Outbox:
         except asyncio.CancelledError:
             await self._settle(call.channel, deliveries, _uncertain(deliveries, "cut_off"))
             raise
-        except Exception:
-            # A bug in a sender must not leave claims open: what it did is not known.
-            log.exception("sender_failed", channel=call.channel, deliveries=len(deliveries))
+        except Exception as error:  # noqa: BLE001 - a sender's bug must not leave claims open
+            log.error(
+                "sender_failed",
+                channel=call.channel,
+                deliveries=len(deliveries),
+                error=type(error).__name__,
+                at=place_of(error),
+            )
             outcomes = _uncertain(deliveries, "sender_failed")
         await self._settle(call.channel, deliveries, outcomes)
 

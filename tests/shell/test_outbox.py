@@ -241,13 +241,17 @@ async def test_a_sender_that_breaks_leaves_its_sends_uncertain() -> None:
 
     async def broken(deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
         one.sender.calls.append(tuple(deliveries))
-        raise RuntimeError("a bug")
+        raise KeyError(deliveries[0].address)
 
     one.sender.send = broken  # type: ignore[method-assign] # a bug
-    async with running(one) as task:
-        await one.pass_time(hours=1)
-        assert len(one.sent) == 1
-        assert not task.done()
+    with structlog.testing.capture_logs() as logs:
+        async with running(one) as task:
+            await one.pass_time(hours=1)
+            assert len(one.sent) == 1
+            assert not task.done()
+    (told,) = (entry for entry in logs if entry["event"] == "sender_failed")
+    assert "exc_info" not in told, "the text of an error may quote an address"
+    assert told["error"] == "KeyError"
 
 
 async def test_who_was_written_to_before_being_named_is_not_written_to_again() -> None:

@@ -8,13 +8,13 @@ between the look and the claim (P3). The assertions here are the last line of P1
 from __future__ import annotations
 
 import sqlite3
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
 import structlog
 
+from worker.errors import place_of
 from worker.model import (
     HOUR_MS,
     Action,
@@ -130,10 +130,8 @@ def _look(view: UserView, decide: Decide) -> Look | None:
         assert look.user_id == view.user_id, "a look is about the user it was given"
         assert all(d.claim.user_id == view.user_id for d in look.deliveries)
     except Exception as error:  # noqa: BLE001  one user's bug must not stop the others (P8)
-        # The message of the error may quote what a user wrote, and user ids often are addresses.
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        at = f"{place.filename}:{place.lineno}"
         user = address_hash_of(view.user_id)
+        at = place_of(error)
         log.error("look_failed", user_hash=user, error=type(error).__name__, at=at)
         return None
     return look
