@@ -3,6 +3,7 @@
     ComebackError
     ├── UsageError              exit 2   the command line is off
     ├── ProblemsFound           exit 1   a check found what it looks for
+    ├── ChangesFound            exit 3   a comparison found that two things differ
     ├── TryLater                exit 75  nothing is wrong here, something else is in the way
     │   ├── StateInUse
     │   ├── StateUnwritable
@@ -41,6 +42,12 @@ class ProblemsFound(ComebackError):
     """A check did its work and found problems."""
 
     exit_code = 1
+
+
+class ChangesFound(ComebackError):
+    """A comparison did its work and found that the two differ."""
+
+    exit_code = 3
 
 
 class TryLater(ComebackError):

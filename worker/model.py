@@ -55,6 +55,8 @@ class Reason(StrEnum):
     MAX_INACTIVE = "max_inactive"
     COOLDOWN = "cooldown"
     ONCE_PER_SILENCE = "once_per_silence"
+    NOT_ENABLED = "not_enabled"
+    NOT_IN_ROLLOUT = "not_in_rollout"
     IN_FLIGHT = "in_flight"
     # the ladder moves
     INACTIVE = "inactive"
@@ -62,10 +64,19 @@ class Reason(StrEnum):
     SENT = "sent"
     UNCERTAIN = "uncertain"
     WOULD_SEND = "would_send"
+    HOLDOUT = "holdout"
+    ONLY_IF = "only_if"
     # holds: a due stage that must wait
     QUIET_HOURS = "quiet_hours"
+    LAW_WINDOW = "law_window"
     CAP = "cap"
     MIN_GAP = "min_gap"
+    PRIORITY_LOST = "priority_lost"
+    RATE_WAIT = "rate_wait"
+    BUDGET = "budget"
+    SILENCED = "silenced"
+    PAUSED = "paused"
+    KILL_SWITCH = "kill_switch"
     STALE_STREAM = "stale_stream"
     PROVIDER_THROTTLED = "provider_throttled"
     TEMPORARY_FAILURE = "temporary_failure"
@@ -79,10 +90,12 @@ class Reason(StrEnum):
     SUPPRESSED = "suppressed"
     PERMANENT_FAILURE = "permanent_failure"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    MAX_PRICE = "max_price"
     # the end of an episode
     ACTIVE_AGAIN = "active_again"
     LADDER_DONE = "ladder_done"
     ALL_OPTED_OUT = "all_opted_out"
+    USER_DELETED = "user_deleted"
     MATCH_LOST = "match_lost"
     UNDELIVERABLE = "undeliverable"
     RULE_CHANGED = "rule_changed"
@@ -108,6 +121,13 @@ class EpisodeOutcome(StrEnum):
     STOPPED = "stopped"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
+
+
+class Arm(StrEnum):
+    """On which side of a rule's holdout an episode is; settled when it opens."""
+
+    TREATED = "treated"
+    HOLDOUT = "holdout"
 
 
 class StopReason(StrEnum):
@@ -157,8 +177,12 @@ class Endpoint:
     opted_out: bool | None = None
     timezone: str | None = None
     country: str | None = None
+    region: str | None = None
+    """State or province, as the app names it: `TX`, `Bavaria`."""
     locale: str | None = None
     platform: str | None = None
+    app: str | None = None
+    """Id of the Pinpoint application the endpoint's events name."""
     attributes: Attributes | None = None
     user_attributes: Attributes | None = None
     suppressed: StopReason | None = None
@@ -201,7 +225,19 @@ class Receipt:
     address: str | None = None
 
 
-Signal: TypeAlias = Activity | Endpoint | Stop | Receipt
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """A user did at `at_ms` what `rule` hopes for. It is credited to the stage sent last, when that
+    was at most `within_ms` before."""
+
+    at_ms: int
+    rule: str
+    within_ms: int
+    user_id: str | None = None
+    endpoint_id: str | None = None
+
+
+Signal: TypeAlias = Activity | Endpoint | Stop | Receipt | Conversion
 
 
 class DeadReason(StrEnum):
@@ -304,6 +340,7 @@ class Effect:
     endpoints: tuple[Endpoint, ...] = ()
     stops: tuple[Stop, ...] = ()
     receipts: tuple[Receipt, ...] = ()
+    conversions: tuple[Conversion, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
 
 
@@ -316,6 +353,7 @@ class Applied:
     episodes_returned: int = 0
     receipts_matched: int = 0
     activities_unknown: int = 0
+    conversions_credited: int = 0
 
 
 # --- episodes, claims, outcomes ---------------------------------------------------------------
@@ -327,6 +365,11 @@ def episode_id_of(user_id: str, rule: str, silence_since_ms: int) -> str:
     Returns 16 hex digits.
     """
     return _digest("episode", user_id, rule, str(silence_since_ms))
+
+
+def anonymous_user_of(endpoint_id: str) -> str:
+    """The user an endpoint stands for until an event names one."""
+    return f"anonymous:{endpoint_id}"
 
 
 def send_id_of(episode_id: str, stage: str, address: str) -> str:
@@ -367,6 +410,12 @@ class Episode:
     outcome: EpisodeOutcome | None = None
     last_stage: str | None = None
     """The last stage that was sent (or would have been), None while there is none."""
+    last_sent_ms: int | None = None
+    """When that was."""
+    arm: Arm = Arm.TREATED
+    converted_ms: int | None = None
+    """When the user did what the rule hopes for, within its window after `last_sent_ms`. Set by the
+    store, also on a closed episode."""
 
     @property
     def is_open(self) -> bool:
@@ -381,6 +430,10 @@ class ClaimState(StrEnum):
     SENT = "sent"
     UNCERTAIN = "uncertain"
     REJECTED = "rejected"
+
+
+UNKNOWN_RESULTS = frozenset({Reason.UNCERTAIN.value, "stopped_mid_call"})
+"""Reasons of a claim whose last call may have been accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -404,6 +457,33 @@ class Claim:
     state: ClaimState = ClaimState.CLAIMED
     reason: str | None = None
     retry_ms: int | None = None
+    variant: str = ""
+    """Which text of the stage; empty when it has only one."""
+    cost_micros: int = 0
+    """What the call is expected to cost, in millionths of the currency of the price list."""
+    resend: bool = False
+    """`on_uncertain: resend`: a call with an unknown result is repeated, and may arrive twice."""
+
+    @property
+    def may_have_gone_out(self) -> bool:
+        """Does it count in the caps? So does one that is repeated because nobody knows."""
+        if self.state is ClaimState.RETRY:
+            return self.reason in UNKNOWN_RESULTS
+        return self.state is not ClaimState.REJECTED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """Money of claims made from `at_ms` on for `SPEND_SPAN_MS`; what certainly was not sent is
+    given back."""
+
+    channel: Channel
+    at_ms: int
+    micros: int
+
+
+SPEND_SPAN_MS = 15 * MINUTE_MS
+"""Spends are kept per quarter of an hour: local days begin on one, in every zone of today."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -436,6 +516,8 @@ class Delivery:
     channel_type: str
     address: str
     message: Message
+    ttl_ms: int | None = None
+    """How long the provider may try; None: as long as it likes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -496,6 +578,58 @@ class Pause:
     reason: Reason
 
 
+class SilenceKind(StrEnum):
+    """What people asked for, by hand and at once. All of them hold due stages."""
+
+    SILENCE = "silence"
+    PAUSE = "pause"
+    KILL = "kill"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """A hold made by hand: due stages that its matchers fit wait until it ends.
+
+    `matchers` are Alertmanager matchers over the facts of the user, and `rule`, `stage`, `channel`;
+    none of them fit everything. `ends_ms` None: until somebody ends it.
+    """
+
+    silence_id: int
+    kind: SilenceKind
+    matchers: tuple[str, ...]
+    begins_ms: int
+    ends_ms: int | None
+    author: str
+    comment: str
+
+
+# --- rule sets as the state keeps them ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """What the state must know of a rule set taken into force."""
+
+    revision: str
+    rearm_after_ms: int | None
+    """The shortest silence any rule waits for; None when there is no rule."""
+    sends_for_ms: int
+    """How far back `UserView.sends` must reach."""
+    rules: Mapping[str, str] = field(default_factory=dict)
+    """Rule to its revision."""
+    contents: Mapping[str, bytes] = field(default_factory=dict)
+    """File name within the rules folder to its bytes, for every file that took part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetiredRule:
+    """A rule of an earlier set that open episodes began with, and the files of that set."""
+
+    rule: str
+    revision: str
+    contents: Mapping[str, bytes]
+
+
 # --- looks ------------------------------------------------------------------------------------
 
 
@@ -514,6 +648,10 @@ class UserView:
     episodes: tuple[Episode, ...] = ()
     claims: tuple[Claim, ...] = ()
     sends: tuple[PastSend, ...] = ()
+    holdout: bool | None = None
+    """Forces the arm of the user's next episodes; None: by the stable hash. For `comeback test`."""
+    variants: Mapping[str, str] = field(default_factory=dict)
+    """Forces variants, stage to variant. For `comeback test`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -529,6 +667,8 @@ class Decision:
     until_ms: int | None = None
     """When to look again; None: only when something about the user changes."""
     outcome: EpisodeOutcome | None = None
+    at_once: bool = False
+    """Of a SKIP: the next stage is due now, not after its wait."""
     notable: bool = False
     """True when the journal keeps it: the ladder moved, or a hold began."""
 

@@ -9,10 +9,11 @@ adapters pass the same contract suites (tests/contract).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Hashable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from worker.model import (
+    Adoption,
     Applied,
     Batch,
     Channel,
@@ -20,8 +21,12 @@ from worker.model import (
     Effect,
     Look,
     Outcome,
+    Reason,
+    RetiredRule,
     Settlement,
     ShardStatus,
+    Silence,
+    Spend,
     StreamIdentity,
     StreamMemory,
     Swept,
@@ -83,12 +88,24 @@ class Store(Protocol):
         """Folds one batch into the state together with its position (P2). Users who were active
         after their episode's silence began have it closed as `returned` here (P3)."""
 
-    async def adopt(self, revision: str, *, rearm_after_ms: int | None, sends_for_ms: int) -> None:
-        """Takes a rule set into force. When `revision` is new, every user some rule may now want
-        something of becomes due: those on a ladder and those silent for `rearm_after_ms`, the
-        shortest `inactive_for`, at once; the others when their silence is that long.
+    async def adopt(self, adoption: Adoption) -> None:
+        """Takes a rule set into force and keeps its files. When its revision is new, every user
+        some rule may now want something of becomes due: those on a ladder and those silent for
+        `rearm_after_ms` at once; the others when their silence is that long."""
 
-        `sends_for_ms`: how far back `UserView.sends` must reach."""
+    async def retired(self, rules: Mapping[str, str]) -> Sequence[RetiredRule]:
+        """The ladders that open episodes began with, other than those of `rules`, which maps a rule
+        to its revision. Those whose files are no longer kept are missing."""
+
+    async def silences(self) -> tuple[Silence, ...]:
+        """Those that have not ended. The same object for as long as nothing changed; cheap enough
+        to ask before every sweep. `comeback silence` writes them, also while the worker runs."""
+
+    async def wake(self, holds: Collection[Reason], *, now_ms: int) -> None:
+        """Makes users due whose stage is held for one of these reasons."""
+
+    async def spends(self, since_ms: int) -> Sequence[Spend]:
+        """What claims have cost, in spans that end after `since_ms`."""
 
     async def sweep(self, *, now_ms: int, decide: Decide, admits: Admits, users_max: int) -> Swept:
         """Looks at users due at `now_ms`, oldest first, and writes what `decide` answers in the
@@ -99,7 +116,8 @@ class Store(Protocol):
         """Writes outcomes. Their users become due at `now_ms`."""
 
     async def recover(self, *, now_ms: int) -> int:
-        """Claims found in CLAIMED at start become UNCERTAIN; returns how many."""
+        """Claims found in CLAIMED at start become UNCERTAIN, or RETRY where the rule says so.
+        Returns how many."""
 
     async def next_due_ms(self) -> int | None:
         """The earliest due time, None when nobody is due, ever."""

@@ -6,14 +6,17 @@ in docs/rules.md.
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Protocol
+from math import nan
+from typing import Protocol, TypeAlias
 
-from worker.model import DAY_MS, MINUTE_MS, Channel, Message
+from worker.model import MINUTE_MS, Adoption, Channel, Episode, Message
+from worker.rules.limits import Limits, OnHit, Prices
 
 
 class Mode(StrEnum):
@@ -28,33 +31,79 @@ class ExitOn(StrEnum):
 
     ACTIVITY = "activity"
     OPT_OUT_ALL = "opt_out_all"
+    USER_DELETED = "user_deleted"
     MATCH_LOST = "match_lost"
 
 
-class Window(StrEnum):
-    """How a cap counts: any span of that length, or the user's own calendar days."""
+class OnEdit(StrEnum):
+    """What an edit of a ladder does to users who are on it."""
 
-    ROLLING = "rolling"
-    CALENDAR = "calendar"
+    FINISH_OLD = "finish_old"
+    MOVE = "move"
+    CANCEL = "cancel"
+
+
+class OnUndeliverable(StrEnum):
+    """What becomes of a stage that cannot be delivered on its channel."""
+
+    NEXT_STAGE = "next_stage"
+    WAIT = "wait"
+    END = "end"
+
+
+class OnUncertain(StrEnum):
+    """What becomes of a call whose result nobody knows (P1)."""
+
+    KEEP = "keep"
+    RESEND = "resend"
+
+
+class Clocked(StrEnum):
+    """Which of an event's two times says when the user was here."""
+
+    EVENT_TIME = "event_time"
+    ARRIVAL_TIME = "arrival_time"
+
+
+COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+def _number(text: str) -> float:
+    """NaN, which compares as false with everything, for what is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matcher:
-    """One Alertmanager matcher: `plan="premium"`, `country!="DE"`, `app=~"shop.*"`, `x!~"..."`.
+    """One Alertmanager matcher: `plan="premium"`, `country!="DE"`, `app=~"shop.*"`, `x!~"..."`;
+    beyond Alertmanager `ltv>="50"`, and `>`, `<`, `<=`, which compare numbers.
 
-    An attribute may have several values: `=` and `=~` hold when any value fits, their negations
-    when none does. A missing attribute is one empty value, as in Alertmanager. Regular expressions
-    are anchored at both ends.
+    An attribute may have several values: `=`, `=~` and comparisons hold when any value fits, the
+    negations when none does. A missing attribute is one empty value, as in Alertmanager. Regular
+    expressions are anchored at both ends. A value that is no number fits no comparison.
     """
 
     name: str
     operator: str
     value: str
     pattern: re.Pattern[str] | None = None
+    number: float | None = None
+    """`value`, when the operator compares numbers."""
 
     def matches(self, facts: Mapping[str, Sequence[str]]) -> bool:
         """True when the facts (name to values) fit."""
         values = facts.get(self.name) or ("",)
+        if self.number is not None:
+            compare = COMPARISONS[self.operator]
+            return any(compare(number, self.number) for number in map(_number, values))
         if self.pattern is not None:
             fits = any(self.pattern.fullmatch(value) for value in values)
         else:
@@ -65,48 +114,47 @@ class Matcher:
         return f'{self.name}{self.operator}"{self.value}"'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cap:
-    """At most `max` stages to one user, over all rules, per `per_ms`.
+MINUTES_PER_DAY = 24 * 60
 
-    A calendar cap counts whole days of the user's own calendar; `per_ms` is then a number of days.
-    """
-
-    max: int
-    per_ms: int
-    window: Window
+OpenWeek: TypeAlias = tuple[tuple[tuple[int, int], ...], ...]
+"""Monday to Sunday; of each day the spans [from, to) in which sending is allowed, in minutes since
+local midnight, ordered, not touching; 1440 is the end of the day."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What holds for one user over all rules of all files (P7)."""
-
-    caps: tuple[Cap, ...] = ()
-    min_gap_ms: int = 0
-
-    @property
-    def lookback_ms(self) -> int:
-        """How far back past sends can matter. A calendar day may be 25 hours long, so a calendar
-        cap looks one day further than its own length."""
-        spans = [cap.per_ms + (DAY_MS if cap.window is Window.CALENDAR else 0) for cap in self.caps]
-        return max([self.min_gap_ms, *spans])
+def open_but(from_minute: int, to_minute: int) -> OpenWeek:
+    """The week that is open but for the same span of every day, in minutes since midnight; `from`
+    after `to` spans midnight."""
+    day = [(0, from_minute), (to_minute, MINUTES_PER_DAY)]
+    if from_minute > to_minute:
+        day = [(to_minute, from_minute)]
+    return (tuple((begin, end) for begin, end in day if begin < end),) * 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuietHours:
-    """A daily span, in the user's zone, in which nothing is sent (P6).
+    """Hours of the user's own week in which nothing is sent: all but `open_week` (P6).
 
-    Minutes since local midnight; `from_minute` > `to_minute` spans midnight. `assume` says from
-    what an unknown zone is taken, in order (`country`, `phone_prefix`); `otherwise` is an IANA zone
-    or `defer_to_utc_midday`.
+    `assume` says from what an unknown zone is taken, in order (`country`, `phone_prefix`);
+    `otherwise` is an IANA zone or `defer_to_utc_midday`. `is_law`: it comes from the table of
+    legal windows (rules/law.py), not from a rule file.
     """
 
     name: str
-    from_minute: int
-    to_minute: int
+    open_week: OpenWeek
     matchers: tuple[Matcher, ...] = ()
     assume: tuple[str, ...] = ("country", "phone_prefix")
     otherwise: str = "defer_to_utc_midday"
+    on_hit: OnHit = OnHit.DEFER
+    is_law: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegalText:
+    """What the law wants at the beginning and the end of a message to the users it fits."""
+
+    matchers: tuple[Matcher, ...]
+    prefix: str = ""
+    suffix: str = ""
 
 
 class MessageTemplate(Protocol):
@@ -121,16 +169,50 @@ class TemplateProblem(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """A rung: wait `after_ms` since the previous stage was sent, then this message.
+class Variant:
+    """One of the texts of a stage; users are spread over them by weight, by a stable hash."""
 
-    After a stage that was skipped, for it could not be delivered, it is due at once.
+    name: str
+    template: MessageTemplate
+    weight: int = 1
+    template_name: str | None = None
+    """The file of templates/ it comes from, None when it stands in the rule."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A rung: wait `after_ms` since the previous stage was sent or skipped, then one of these
+    messages. After a stage that could not be delivered it is due at once.
+
+    `variants` has at least one; the only one of a stage without variants is named "".
     """
 
     name: str
     channel: Channel
     after_ms: int
-    template: MessageTemplate
+    variants: tuple[Variant, ...]
+    only_if: tuple[Matcher, ...] = ()
+    on_undeliverable: OnUndeliverable = OnUndeliverable.NEXT_STAGE
+    on_uncertain: OnUncertain = OnUncertain.KEEP
+    max_price_micros: int | None = None
+    ttl_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A stable part of the users: those whose hash with `salt` is below `percent`."""
+
+    percent: float
+    salt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """What a rule hopes for: an event that fits `event` (a shell glob), at most `within_ms` after
+    the last send."""
+
+    event: str
+    within_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +221,8 @@ class Rule:
 
     name: str
     revision: str
-    """Digest of everything in the rule; changes when the rule does."""
+    """Digest of the ladder: `match`, `exit_on`, `stages` with their texts, `revision`. Other keys
+    are switches, which hold at once for everybody."""
     mode: Mode
     inactive_for_ms: int
     stages: tuple[Stage, ...]
@@ -147,8 +230,27 @@ class Rule:
     max_inactive_ms: int | None = None
     cooldown_ms: int = 0
     exit_on: frozenset[ExitOn] = frozenset({ExitOn.ACTIVITY})
+    priority: int = 0
+    """Higher is asked first, and so takes the slot two rules compete for."""
+    holdout: Share | None = None
+    rollout: Share | None = None
+    goal: Goal | None = None
+    on_edit: OnEdit = OnEdit.FINISH_OLD
+    enabled_from_ms: int | None = None
+    enabled_until_ms: int | None = None
+    owner: str = ""
     file: str = ""
     line: int = 0
+
+    def with_ladder_of(self, old: Rule) -> Rule:
+        """This rule with the ladder of another revision of it."""
+        return replace(
+            self,
+            revision=old.revision,
+            matchers=old.matchers,
+            exit_on=old.exit_on,
+            stages=old.stages,
+        )
 
     def stage_named(self, name: str) -> Stage | None:
         """The stage of that name, if the rule (still) has one."""
@@ -162,8 +264,17 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RuleGoal:
+    """The goal of one rule, for reading events."""
+
+    rule: str
+    goal: Goal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActivityPolicy:
-    """Which events say "the user was here" beyond the built-in list of `events.py`.
+    """Which events say "the user was here" beyond the built-in list of `events.py`, and which are
+    the goal of a rule.
 
     Custom events count only when a pattern of `events` names them, for servers write them too;
     `not_events` takes events out again. Patterns are shell globs, case-sensitive.
@@ -171,7 +282,9 @@ class ActivityPolicy:
 
     events: tuple[str, ...] = ()
     not_events: tuple[str, ...] = ()
+    clock: Clocked = Clocked.EVENT_TIME
     max_future_skew_ms: int = 10 * MINUTE_MS
+    goals: tuple[RuleGoal, ...] = ()
 
     def allows(self, event_type: str) -> bool | None:
         """True or False when a pattern decides, None when the built-in list does."""
@@ -181,6 +294,10 @@ class ActivityPolicy:
             return True
         return None
 
+    def goals_met(self, event_type: str) -> tuple[RuleGoal, ...]:
+        """The goals such an event meets."""
+        return tuple(g for g in self.goals if fnmatchcase(event_type, g.goal.event))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSet:
@@ -189,15 +306,55 @@ class RuleSet:
     revision: str
     """Digest over all files that took part, templates included."""
     rules: tuple[Rule, ...] = ()
+    """By priority, the highest first; then by file and line."""
     limits: Limits = field(default_factory=Limits)
     quiet_hours: tuple[QuietHours, ...] = ()
+    """Those of the files, then the legal windows unless the files say `law_windows: ignore`."""
+    legal_texts: tuple[LegalText, ...] = ()
+    prices: Prices = field(default_factory=Prices)
     activity: ActivityPolicy = field(default_factory=ActivityPolicy)
+    timezone: str | None = None
+    """`defaults.timezone`: the zone of users of whom nothing tells it; None: none is assumed."""
+    contents: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+    """File name within the folder to its bytes."""
+    retired: Mapping[tuple[str, str], Rule] = field(default_factory=dict, compare=False)
+    """(rule, revision) to the ladder that open episodes began with and may finish."""
 
     @property
     def rearm_after_ms(self) -> int | None:
         """The shortest silence any rule waits for; None when there is no rule."""
         return min((rule.inactive_for_ms for rule in self.rules), default=None)
 
+    @property
+    def adoption(self) -> Adoption:
+        """What the state must know of this set."""
+        return Adoption(
+            revision=self.revision,
+            rearm_after_ms=self.rearm_after_ms,
+            sends_for_ms=self.limits.lookback_ms,
+            rules={rule.name: rule.revision for rule in self.rules},
+            contents=self.contents,
+        )
+
     def rule_named(self, name: str) -> Rule | None:
         """The rule of that name, if there is one."""
         return next((rule for rule in self.rules if rule.name == name), None)
+
+    def rule_of(self, episode: Episode) -> Rule | None:
+        """The ladder an open episode goes on with; None when it goes on with none.
+
+        `on_edit` of the rule as it is now says which. The switches are always those of now: a rule
+        that is put back to `shadow` sends nothing to anybody.
+        """
+        rule = self.rule_named(episode.rule)
+        if rule is None or rule.revision == episode.revision:
+            return rule
+        match rule.on_edit:
+            case OnEdit.MOVE:
+                return rule
+            case OnEdit.CANCEL:
+                return None
+            case OnEdit.FINISH_OLD:
+                old = self.retired.get((episode.rule, episode.revision))
+                # Nobody knows the old ladder any more, for instance after a restore.
+                return rule if old is None else rule.with_ladder_of(old)
