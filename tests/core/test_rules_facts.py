@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from worker.model import Channel, Endpoint, UserView
-from worker.rules.facts import Values, match_facts, render_context
+from worker.rules.facts import BUILT_IN, Values, match_facts, render_context
 from worker.rules.templates import compile_text
+from worker.rules.zones import country_of_phone
 
 OLD = Endpoint(
     endpoint_id="old",
@@ -15,6 +18,8 @@ OLD = Endpoint(
     address="ann@example.test",
     country="FR",
     locale="fr_FR",
+    region="IDF",
+    app="shop-1",
     timezone="Europe/Paris",
     attributes={"app": ("web",), "size": ("m",)},
     user_attributes={"plan": ("basic",), "interests": ("tea", "shoes")},
@@ -25,6 +30,7 @@ NEW = Endpoint(
     channel_type="GCM",
     address="token-1",
     country="US",
+    region="TX",
     platform="Android",
     attributes={"app": ("android",), "plan": ("device",)},
     user_attributes={"plan": ("premium",)},
@@ -36,7 +42,9 @@ def test_the_newest_endpoint_that_says_something_wins() -> None:
     facts = match_facts(ANN)
     assert facts["platform"] == ("Android",)
     assert facts["locale"] == ("fr_FR",)
-    assert facts["app"] == ("android",)
+    assert facts["region"] == ("TX",)
+    assert facts["app"] == ("shop-1",)
+    assert facts["endpoint.app"] == ("android",)
     assert facts["size"] == ("m",)
     assert facts["interests"] == ("tea", "shoes")
 
@@ -53,7 +61,7 @@ def test_an_attribute_removed_on_the_newest_endpoint_is_gone() -> None:
     assert match_facts(view)["user.plan"] == ()
 
 
-@pytest.mark.parametrize("name", ["country", "locale", "platform", "timezone", "channel"])
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_an_attribute_cannot_pass_for_a_built_in_fact(name: str) -> None:
     endpoint = Endpoint(
         endpoint_id="x", at_ms=1, attributes={name: ("lie",)}, user_attributes={name: ("lie",)}
@@ -68,12 +76,116 @@ def test_the_channel_is_known_when_a_stage_is_asked_about() -> None:
     assert match_facts(ANN)["channel"] == ()
 
 
+def test_facts_of_the_look_hide_attributes_and_are_absent_otherwise() -> None:
+    endpoint = Endpoint(endpoint_id="x", at_ms=1, user_attributes={"stage": ("trial",)})
+    view = UserView(user_id="u", last_active_ms=None, endpoints=(endpoint,))
+    assert match_facts(view)["stage"] == ("trial",)
+    assert match_facts(view, None, {"stage": "sms", "rule": "r"})["stage"] == ("sms",)
+    assert dict(match_facts(view, None, {"rule": "r"}))["rule"] == ("r",)
+    assert "rule" not in match_facts(view)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "country"),
+    [
+        ([{"channel_type": "SMS", "address": "+12125550123"}], ("US",)),
+        ([{"channel_type": "VOICE", "address": "+33612345678"}], ("FR",)),
+        ([{"channel_type": "GCM", "address": "+33612345678"}], ()),
+        ([{"channel_type": "SMS", "address": "0612345678"}], ()),
+        # What an endpoint says goes before any number, and of the numbers the newest counts.
+        ([{"country": "DE"}, {"channel_type": "SMS", "address": "+33612345678"}], ("DE",)),
+        (
+            [
+                {"channel_type": "SMS", "address": "+33612345678"},
+                {"channel_type": "SMS", "address": "+821012345678"},
+                {"channel_type": "SMS", "address": "+80012345678"},
+            ],
+            ("KR",),
+        ),
+    ],
+)
+def test_a_country_that_no_endpoint_names_is_that_of_the_phone_number(
+    endpoints: list[dict[str, str]], country: tuple[str, ...]
+) -> None:
+    known = [
+        Endpoint(endpoint_id=str(at_ms), at_ms=at_ms, **said)  # type: ignore[arg-type]
+        for at_ms, said in enumerate(endpoints)
+    ]
+    view = UserView(user_id="u", last_active_ms=None, endpoints=tuple(known))
+    assert match_facts(view)["country"] == country
+
+
+@pytest.mark.parametrize(
+    ("number", "country"),
+    [
+        ("+442079460958", "GB"),
+        ("+16715551234", "GU"),
+        ("+77012345678", "KZ"),
+        ("+79161234567", "RU"),
+        ("+38344123456", "XK"),
+        # In no country's plan: the main country of the calling code.
+        ("+15550000000", "US"),
+        # Of no country, or not to be read.
+        ("+80012345678", None),
+        ("+999123", None),
+        ("12125550123", None),
+        ("+", None),
+        ("", None),
+        ("abc", None),
+    ],
+)
+def test_a_phone_number_tells_its_country(number: str, country: str | None) -> None:
+    assert country_of_phone(number) == country
+
+
+names = st.sampled_from(["plan", "rule", "country", "user.plan", "endpoint.plan", "user.", "x.y"])
+attributes = st.one_of(
+    st.none(), st.dictionaries(names, st.lists(st.sampled_from("ab"), max_size=2).map(tuple))
+)
+endpoint_lists = st.lists(
+    st.builds(
+        Endpoint,
+        endpoint_id=st.just("e"),
+        at_ms=st.just(1),
+        country=st.sampled_from([None, "", "FR", "US"]),
+        attributes=attributes,
+        user_attributes=attributes,
+    ),
+    max_size=3,
+).map(tuple)
+
+
+@given(endpoints=endpoint_lists, own=st.sampled_from([{}, {"rule": "r"}, {"plan": "p"}]))
+def test_a_fact_looked_up_is_the_fact_of_all_endpoints_laid_over_one_another(
+    endpoints: tuple[Endpoint, ...], own: dict[str, str]
+) -> None:
+    user: dict[str, tuple[str, ...]] = {}
+    device: dict[str, tuple[str, ...]] = {}
+    country: tuple[str, ...] = ()
+    for endpoint in endpoints:
+        user |= endpoint.user_attributes or {}
+        device |= endpoint.attributes or {}
+        country = (endpoint.country,) if endpoint.country else country
+    expected = {**device, **user}
+    expected |= {f"endpoint.{name}": values for name, values in device.items()}
+    expected |= {f"user.{name}": values for name, values in user.items()}
+    expected |= dict.fromkeys(BUILT_IN, ())
+    expected |= {"country": country, "channel": ("sms",)}
+    expected |= {name: (value,) for name, value in own.items()}
+    view = UserView(user_id="u", last_active_ms=None, endpoints=endpoints)
+    facts = match_facts(view, Channel.SMS, own)
+    assert dict(facts) == expected
+    assert len(facts) == len(expected)
+    assert facts.several([*expected, "other"]) == (*expected.values(), ())
+
+
 def test_no_address_is_among_the_facts_or_the_names_of_a_template() -> None:
     known = compile_text(
-        "{{User.UserId}} {{Attributes.app}} {{Demographic.Locale}} {{Location.Country}}"
+        "{{User.UserId}} {{Attributes.app}} {{Demographic.Locale}} {{Location.Country}} "
+        "{{Location.Region}}"
     ).render(render_context(ANN))
-    assert known == "ann android fr_FR US"
-    everything = repr(match_facts(ANN))
+    assert known == "ann android fr_FR US TX"
+    everything = repr(match_facts(ANN)) + repr(dict(match_facts(ANN)))
     assert "example.test" not in everything
     assert "token-1" not in everything
 

@@ -10,9 +10,11 @@ import pytest
 
 from worker.model import DAY_MS, HOUR_MS, MINUTE_MS, Channel, Endpoint, UserView
 from worker.rules.facts import render_context
-from worker.rules.folder import FILES_MAX, Folder
+from worker.rules.folder import FILES_MAX, Folder, Reading
+from worker.rules.law import law_windows
+from worker.rules.limits import Cap, Window
 from worker.rules.load import inspect, load
-from worker.rules.ruleset import Cap, ExitOn, Mode, RuleSet, Window
+from worker.rules.ruleset import ExitOn, Mode, RuleSet, open_but
 
 SHIPPED = Path(__file__).parents[2] / "rules"
 NOBODY = render_context(UserView(user_id="u", last_active_ms=None))
@@ -77,8 +79,8 @@ def test_every_key_arrives(full: RuleSet, tmp_path: Path) -> None:
     assert full.activity.events == ("app.*",)
     assert full.activity.not_events == ("app.background",)
     assert full.activity.max_future_skew_ms == 5 * MINUTE_MS
-    night, noon = full.quiet_hours
-    assert (night.name, night.from_minute, night.to_minute) == ("night", 21 * 60, 8 * 60 + 5)
+    night, noon = (window for window in full.quiet_hours if not window.is_law)
+    assert (night.name, night.open_week) == ("night", open_but(21 * 60, 8 * 60 + 5))
     assert (night.assume, night.otherwise) == (("phone_prefix",), "Europe/Paris")
     assert [str(matcher) for matcher in night.matchers] == ['country="FR"']
     assert (noon.assume, noon.otherwise) == (("country", "phone_prefix"), "defer_to_utc_midday")
@@ -98,12 +100,12 @@ def test_every_key_arrives(full: RuleSet, tmp_path: Path) -> None:
 
 
 def test_text_stays_as_it_was_written(full: RuleSet) -> None:
-    message = full.rules[0].stages[0].template.render(NOBODY)
+    message = full.rules[0].stages[0].variants[0].template.render(NOBODY)
     assert (message.title, message.body, message.data) == ("no", "007", {"n": "1.10"})
 
 
 def test_a_template_file_is_the_message_of_its_stage(full: RuleSet) -> None:
-    message = full.rules[0].stages[1].template.render(NOBODY)
+    message = full.rules[0].stages[1].variants[0].template.render(NOBODY)
     assert (message.title, message.body) == ("S", "T")
 
 
@@ -114,7 +116,8 @@ def test_what_is_not_stated_is_harmless(tmp_path: Path) -> None:
     assert shop.mode is Mode.SHADOW
     assert shop.exit_on == {ExitOn.ACTIVITY, ExitOn.OPT_OUT_ALL}
     assert (shop.max_inactive_ms, shop.cooldown_ms, shop.matchers) == (None, 0, ())
-    assert (rules.limits.caps, rules.limits.min_gap_ms, rules.quiet_hours) == ((), 0, ())
+    assert (rules.limits.caps, rules.limits.min_gap_ms) == ((), 0)
+    assert rules.quiet_hours == law_windows()
     assert rules.activity.max_future_skew_ms == 10 * MINUTE_MS
 
 
@@ -125,7 +128,7 @@ def test_the_files_of_a_folder_are_one_rule_set(tmp_path: Path) -> None:
     (tmp_path / "limits.yaml").write_text("apiVersion: v1\nlimits: {user: [{min_gap: 4h}]}\n")
     rules = load(tmp_path)
     assert [r.name for r in rules.rules] == ["one", "two"]
-    assert [q.name for q in rules.quiet_hours] == ["q1", "q2"]
+    assert [q.name for q in rules.quiet_hours if not q.is_law] == ["q1", "q2"]
     assert rules.limits.min_gap_ms == 4 * HOUR_MS
 
 
@@ -157,7 +160,9 @@ def test_anchors_save_repetition(tmp_path: Path) -> None:
         + "  - {rule: two, inactive_for: 9d, stages: *s}\n"
     )
     one, two = load(tmp_path).rules
-    assert two.stages[0].template.render(NOBODY) == one.stages[0].template.render(NOBODY)
+    assert two.stages[0].variants[0].template.render(NOBODY) == one.stages[0].variants[
+        0
+    ].template.render(NOBODY)
 
 
 def test_the_same_files_are_the_same_revision_wherever_they_lie(tmp_path: Path) -> None:
@@ -202,9 +207,9 @@ def test_a_link_that_leads_nowhere_is_passed_over(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_opened_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "shop.yaml").mkdir()
-    folder = Folder(tmp_path)
-    assert folder.read(tmp_path / "shop.yaml") is None
-    assert [str(problem) for problem in folder.problems] == [
+    reading = Reading(Folder(tmp_path))
+    assert reading.read("shop.yaml") is None
+    assert [str(problem) for problem in reading.problems] == [
         f"{tmp_path}/shop.yaml:1:1: cannot be read: Is a directory; check owner and permissions"
     ]
 
@@ -242,7 +247,8 @@ def test_the_shipped_messages_read_well_with_and_without_attributes(
     endpoint = Endpoint(endpoint_id="e", at_ms=1, user_attributes=attributes)
     view = UserView(user_id="u", last_active_ms=None, endpoints=(endpoint,))
     push, email, sms = (
-        stage.template.render(render_context(view)) for stage in load(SHIPPED).rules[0].stages
+        stage.variants[0].template.render(render_context(view))
+        for stage in load(SHIPPED).rules[0].stages
     )
     name = "Ann" if attributes else "there"
     assert push.body.startswith(f"Hello {name}, ")

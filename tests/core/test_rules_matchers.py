@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from worker.rules.matchers import PATTERN_CHARS_MAX, parse_matcher
 from worker.rules.problems import Refused
 
-PREMIUM = {"plan": ("premium",), "app": ("shop-ios", "shop-web"), "first name": ("Ann",)}
+PREMIUM = {
+    "plan": ("premium",),
+    "app": ("shop-ios", "shop-web"),
+    "first name": ("Ann",),
+    "ltv": ("50",),
+}
 
 
 @pytest.mark.parametrize(
@@ -34,6 +39,15 @@ PREMIUM = {"plan": ("premium",), "app": ("shop-ios", "shop-web"), "first name": 
         ('country=""', True),
         ('country!="FR"', True),
         ('country=~".+"', False),
+        ('ltv>="50"', True),
+        ("ltv>=50", True),
+        ("ltv>50", False),
+        ("ltv<50.5", True),
+        ('ltv<="49.9"', False),
+        ("ltv>-1", True),
+        ("plan>0", False),
+        ("plan<0", False),
+        ("nothing>=0", False),
     ],
 )
 def test_a_matcher_holds(text: str, holds: bool) -> None:
@@ -63,8 +77,12 @@ def test_names_and_values_are_read_as_written(text: str, name: str, value: str) 
         ('plan=="x"', "equality is a single ="),
         ('a="x" and b="y"', "one condition a line"),
         ('a="x" && b="y"', "one condition a line"),
-        ("age>18", "there is no < or >"),
-        ("plan", "write a name, one of = != =~ !~"),
+        ("age=>18", "the equals sign comes last, >= or <="),
+        ("age<>18", "unequal is !="),
+        ("age>x", "> compares numbers"),
+        ('age>=""', ">= compares numbers"),
+        ('age<"1e3"', "< compares numbers"),
+        ("plan", "write a name, one of = != =~ !~ >= <= > <"),
         ('="x"', "write a name"),
         ('""="x"', "write a name"),
         ("plan=", "write a name"),

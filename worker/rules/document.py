@@ -9,7 +9,7 @@ no alias can blow a small file up. ruamel.yaml does the scanning and parsing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -33,7 +33,6 @@ NODES_MAX = 10_000
 DEPTH_MAX = 20
 
 _NOTHING = ("", "~", "null", "Null", "NULL")
-_START = Place(1, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +48,8 @@ class Node:
     size: int = 1
     is_broken: bool = False
     """A mapping with a key that is none, or that stands for others; it stands for nothing."""
+    inherited: frozenset[str] = frozenset()
+    """Keys that stand elsewhere and hold here too (`with_inherited`)."""
 
     @property
     def is_nothing(self) -> bool:
@@ -79,9 +80,26 @@ class Node:
         return (value.items if value else None) or ()
 
     def key_place(self, key: str) -> Place:
-        """Where a key stands, or where this mapping begins when it has no such key."""
+        """Where a key stands, or where this mapping begins when it does not state the key."""
         entry = (self.entries or {}).get(key)
-        return entry.place if entry else self.place
+        return entry.place if entry and key not in self.inherited else self.place
+
+    def value_place(self, key: str) -> Place:
+        """Where the value of a key stands; `key_place` tells what else."""
+        value = self.get(key)
+        return value.place if value and key not in self.inherited else self.place
+
+    def with_value(self, key: str, value: Node) -> Node:
+        """The same mapping with another value for one of its keys."""
+        assert self.entries is not None
+        entry = Entry(self.entries[key].place, value)
+        return replace(self, entries={**self.entries, key: entry})
+
+    def with_inherited(self, entries: Mapping[str, Entry]) -> Node:
+        """The same mapping, where `entries` hold for keys it does not state."""
+        assert self.entries is not None
+        missing = {key: entry for key, entry in entries.items() if key not in self.entries}
+        return replace(self, entries={**self.entries, **missing}, inherited=frozenset(missing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +139,7 @@ class _Reader:
     def __init__(self, file: str) -> None:
         self.problems: list[Problem] = []
         self._file = file
-        self._place = _START
+        self._place = Place(file, 1, 1)
         self._nodes = 0
         self._anchors: dict[str, Node] = {}
         self._text = ""
@@ -150,7 +168,7 @@ class _Reader:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             before = data[: error.start].decode("utf-8-sig", "replace")
-            self._place = _place_after(before)
+            self._place = self._place_after(before)
             raise self._stop("this is not UTF-8; save the file as UTF-8") from error
 
     def _next(self) -> Any:
@@ -159,14 +177,15 @@ class _Reader:
         except MarkedYAMLError as error:
             raise self._syntax(error) from error
         except ReaderError as error:
-            self._place = _place_after(self._text[: error.position])
+            self._place = self._place_after(self._text[: error.position])
             raise self._stop(
                 f"the character U+{ord(self._text[error.position]):04X} is not allowed; remove it"
             ) from error
         except (YAMLError, ValueError, OverflowError, RecursionError) as error:
             # The scanner converts escapes such as "\UFFFFFFFF" without checking them.
             raise self._stop("what follows cannot be read as YAML; look at its escapes") from error
-        self._place = Place(event.start_mark.line + 1, event.start_mark.column + 1)
+        mark = event.start_mark
+        self._place = Place(self._file, mark.line + 1, mark.column + 1)
         return event
 
     def _node(self, event: Any, depth: int) -> Node:
@@ -265,21 +284,21 @@ class _Reader:
     def _syntax(self, error: MarkedYAMLError) -> _Unreadable:
         mark = error.problem_mark or error.context_mark
         if mark is not None:
-            self._place = Place(mark.line + 1, mark.column + 1)
+            self._place = Place(self._file, mark.line + 1, mark.column + 1)
         told = " ".join(str(error.problem or error.context).split())
         begun = error.context_mark
         since = f", begun in line {begun.line + 1}" if begun and begun.line != mark.line else ""
         return self._stop(f"cannot be read as YAML: {told}{since}; {_remedy(told)}")
 
     def _report(self, place: Place, message: str) -> None:
-        self.problems.append(Problem(self._file, place.line, place.column, message))
+        self.problems.append(Problem(*place, message))
 
     def _stop(self, message: str) -> _Unreadable:
-        return _Unreadable(Problem(self._file, *self._place, message))
+        return _Unreadable(Problem(*self._place, message))
 
-
-def _place_after(text: str) -> Place:
-    return Place(text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1)
+    def _place_after(self, text: str) -> Place:
+        column = len(text) - (text.rfind("\n") + 1) + 1
+        return Place(self._file, text.count("\n") + 1, column)
 
 
 def _remedy(told: str) -> str:

@@ -7,44 +7,116 @@ the one before it speaks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from types import MappingProxyType
 from typing import Final, SupportsIndex
 
 from worker.model import Attributes, Channel, Endpoint, UserView
 from worker.rules.ruleset import TemplateProblem
+from worker.rules.zones import country_of_phone
+
+PHONE_TYPES: Final = frozenset({"SMS", "VOICE"})
+"""Channel types whose address is a phone number."""
 
 CONTEXT_SHAPE: Final[Mapping[str, frozenset[str] | None]] = {
     "User": frozenset({"UserId", "UserAttributes"}),
     "Attributes": None,
     "Demographic": frozenset({"Timezone", "Locale", "Platform"}),
-    "Location": frozenset({"Country"}),
+    "Location": frozenset({"Country", "Region"}),
 }
 """The names a template may use; None: any attribute. Source: Pinpoint user guide, "Message
 variables", without addresses, ids and metrics."""
 
 
-def match_facts(view: UserView, channel: Channel | None = None) -> dict[str, tuple[str, ...]]:
-    """Fact name to its values, for `Matcher.matches`.
+_SAID_BY_ENDPOINTS: Final[Mapping[str, Callable[[Endpoint], str | None]]] = {
+    name: attrgetter(name)
+    for name in ("country", "region", "locale", "platform", "timezone", "app")
+}
+BUILT_IN: Final = (*_SAID_BY_ENDPOINTS, "channel")
+"""Facts that are always our own."""
+
+
+def match_facts(
+    view: UserView, channel: Channel | None = None, own: Mapping[str, str] = MappingProxyType({})
+) -> Facts:
+    """Fact name to its values, for `Matcher.matches`. Costs next to nothing until a fact is asked.
 
     Attributes stand under their own name (a user attribute hides an endpoint attribute of the same
-    name) and under `user.NAME` and `endpoint.NAME`. `country`, `locale`, `platform`, `timezone`
-    and `channel` are always our own and cannot be hidden by an attribute.
+    name) and under `user.NAME` and `endpoint.NAME`. The facts of `BUILT_IN`, and those of `own`
+    (such as the rule and stage of a look), cannot be hidden by an attribute.
+
+    A `country` that no endpoint names is taken from the newest phone number (channel types SMS and
+    VOICE) that tells one.
     """
-    user = _merged(endpoint.user_attributes for endpoint in view.endpoints)
-    device = _merged(endpoint.attributes for endpoint in view.endpoints)
-    facts = {**device, **user}
-    facts.update({f"endpoint.{name}": values for name, values in device.items()})
-    facts.update({f"user.{name}": values for name, values in user.items()})
-    known = _known(view.endpoints)
-    for name in ("country", "locale", "platform", "timezone"):
-        facts[name] = (known[name],) if name in known else ()
-    facts["channel"] = (channel.value,) if channel else ()
-    return facts
+    return Facts(view.endpoints, channel, own)
+
+
+class Facts(Mapping[str, tuple[str, ...]]):
+    """The facts of one user; see `match_facts`. Each is looked up when it is asked for."""
+
+    __slots__ = ("_channel", "_endpoints", "_own")
+
+    def __init__(
+        self, endpoints: Sequence[Endpoint], channel: Channel | None, own: Mapping[str, str]
+    ) -> None:
+        self._endpoints = endpoints
+        self._channel = channel
+        self._own = own
+
+    def __getitem__(self, name: str) -> tuple[str, ...]:
+        values = self._find(name)
+        if values is None:
+            raise KeyError(name)
+        return values
+
+    def several(self, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+        """The values of each name; none for a name the user does not have."""
+        return tuple([self._find(name) or () for name in names])
+
+    def _find(self, name: str) -> tuple[str, ...] | None:
+        if name in self._own:
+            return (self._own[name],)
+        if name in _SAID_BY_ENDPOINTS:
+            value = _newest(self._endpoints, name)
+            if value is None and name == "country":
+                value = _country_by_phone(self._endpoints)
+            return (value,) if value else ()
+        if name == "channel":
+            return (self._channel.value,) if self._channel else ()
+        group, _, bare = name.partition(".")
+        if group == "user" and (values := self._user(bare)) is not None:
+            return values
+        if group == "endpoint" and (values := self._device(bare)) is not None:
+            return values
+        values = self._user(name)
+        return self._device(name) if values is None else values
+
+    def __iter__(self) -> Iterator[str]:
+        user = _merged(endpoint.user_attributes for endpoint in self._endpoints)
+        device = _merged(endpoint.attributes for endpoint in self._endpoints)
+        names = [*BUILT_IN, *self._own, *user, *device]
+        names += [f"user.{name}" for name in user] + [f"endpoint.{name}" for name in device]
+        return iter(dict.fromkeys(names))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _user(self, name: str) -> tuple[str, ...] | None:
+        for endpoint in reversed(self._endpoints):
+            if endpoint.user_attributes and name in endpoint.user_attributes:
+                return endpoint.user_attributes[name]
+        return None
+
+    def _device(self, name: str) -> tuple[str, ...] | None:
+        for endpoint in reversed(self._endpoints):
+            if endpoint.attributes and name in endpoint.attributes:
+                return endpoint.attributes[name]
+        return None
 
 
 def render_context(view: UserView) -> Mapping[str, object]:
     """The names of a template, as in Pinpoint: `User.UserAttributes.x`, `Attributes.x` ..."""
-    known = _known(view.endpoints)
     user = _merged(endpoint.user_attributes for endpoint in view.endpoints)
     device = _merged(endpoint.attributes for endpoint in view.endpoints)
     user_group = {
@@ -52,15 +124,19 @@ def render_context(view: UserView) -> Mapping[str, object]:
         "UserAttributes": _attributes("User.UserAttributes", user),
     }
     demographic = {
-        "Timezone": known.get("timezone"),
-        "Locale": known.get("locale"),
-        "Platform": known.get("platform"),
+        "Timezone": _newest(view.endpoints, "timezone"),
+        "Locale": _newest(view.endpoints, "locale"),
+        "Platform": _newest(view.endpoints, "platform"),
+    }
+    location = {
+        "Country": _newest(view.endpoints, "country"),
+        "Region": _newest(view.endpoints, "region"),
     }
     return {
         "User": Group("User", user_group),
         "Attributes": _attributes("Attributes", device),
         "Demographic": Group("Demographic", demographic),
-        "Location": Group("Location", {"Country": known.get("country")}),
+        "Location": Group("Location", location),
     }
 
 
@@ -129,14 +205,20 @@ def _attributes(path: str, attributes: Attributes) -> Group:
     return Group(path, members)
 
 
-def _known(endpoints: Iterable[Endpoint]) -> dict[str, str]:
-    known: dict[str, str] = {}
-    for endpoint in endpoints:
-        said = {
-            "country": endpoint.country,
-            "locale": endpoint.locale,
-            "platform": endpoint.platform,
-            "timezone": endpoint.timezone,
-        }
-        known.update({name: value for name, value in said.items() if value})
-    return known
+def _newest(endpoints: Sequence[Endpoint], name: str) -> str | None:
+    """What the newest endpoint that says something says."""
+    said = _SAID_BY_ENDPOINTS[name]
+    for endpoint in reversed(endpoints):
+        value = said(endpoint)
+        if value:
+            return value
+    return None
+
+
+def _country_by_phone(endpoints: Sequence[Endpoint]) -> str | None:
+    for endpoint in reversed(endpoints):
+        if endpoint.channel_type in PHONE_TYPES and endpoint.address:
+            country = country_of_phone(endpoint.address)
+            if country is not None:
+                return country
+    return None

@@ -2,6 +2,7 @@
 
 Source of the form: Alertmanager, "Configuration", `<matcher>`. A name outside letters, digits,
 `_`, `.` and `-` is put in double quotes; the value may go without quotes when it has no blanks.
+Beyond Alertmanager, `>=`, `<=`, `>` and `<` compare numbers: `ltv>="50"`, `ltv>=50`.
 """
 
 from __future__ import annotations
@@ -10,20 +11,22 @@ import re
 import warnings
 
 from worker.rules.problems import Refused, quoted
-from worker.rules.ruleset import Matcher
+from worker.rules.ruleset import COMPARISONS, Matcher
 
 PATTERN_CHARS_MAX = 1_000
 
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _MATCHER = re.compile(
     rf"""\s* (?: ([^\W\d][\w.\-]*) | (?!""){_QUOTED} )  # name
-         \s* (=~|!~|!=|=)                               # operator
-         \s* (?: {_QUOTED} | ([^\s"'{{}},=~!]+) )  # value
+         \s* (=~|!~|!=|>=|<=|=|>|<)                     # operator
+         \s* (?: {_QUOTED} | ([^\s"'{{}},=~!<>]+) )  # value
          \s*""",
     re.VERBOSE | re.DOTALL,
 )
+_NUMBER = re.compile(r"[-+]?(?:[0-9]{1,15}(?:\.[0-9]{1,15})?|\.[0-9]{1,15})")
 _EXAMPLE = (
-    "write a name, one of = != =~ !~, and a value in double quotes, such as 'plan=\"premium\"'"
+    "write a name, one of = != =~ !~ >= <= > <, and a value in double quotes, such as "
+    "'plan=\"premium\"'"
 )
 
 
@@ -37,7 +40,8 @@ def parse_matcher(text: str) -> Matcher:
     name = plain_name or _unescaped(quoted_name)
     value = plain_value if quoted_value is None else _unescaped(quoted_value)
     pattern = _compiled(value) if operator.endswith("~") else None
-    return Matcher(name=name, operator=operator, value=value, pattern=pattern)
+    number = _number(operator, value) if operator in COMPARISONS else None
+    return Matcher(name=name, operator=operator, value=value, pattern=pattern, number=number)
 
 
 def _hint(text: str) -> str:
@@ -45,9 +49,20 @@ def _hint(text: str) -> str:
         return "equality is a single =; "
     if any(word in text for word in (" and ", " or ", "&&", "||")):
         return "one condition a line, all of the list must hold; "
-    if any(sign in text for sign in "<>"):
-        return "there is no < or >; "
+    if "=>" in text or "=<" in text:
+        return "the equals sign comes last, >= or <=; "
+    if "<>" in text:
+        return "unequal is !=; "
     return ""
+
+
+def _number(operator: str, value: str) -> float:
+    if not _NUMBER.fullmatch(value.strip()):
+        raise Refused(
+            f"{operator} compares numbers, and {quoted(value)} is none; write a number such as 50 "
+            "or 12.5, or compare texts with = != =~ !~"
+        )
+    return float(value)
 
 
 def _unescaped(text: str) -> str:

@@ -15,8 +15,9 @@ QUOTED_CHARS_MAX = 60
 
 
 class Place(NamedTuple):
-    """A position in a file, both counted from 1 as editors do."""
+    """A position in a file, as it is shown to people; line and column count from 1."""
 
+    file: str
     line: int
     column: int
 

@@ -19,38 +19,41 @@ from worker.rules.ruleset import Matcher
 from worker.rules.zones import country_names, zone_names
 
 
-def check_matchers(owner: Node, *, of_rule: bool) -> Iterator[tuple[Place, str]]:
-    """What is wrong with the readable matchers of a rule, or of quiet hours."""
-    for item in owner.get_items("match"):
+def check_matchers(
+    owner: Node, *, of_rule: bool, key: str = "match"
+) -> Iterator[tuple[Place, str]]:
+    """What is wrong with the readable matchers of a rule or stage, or of what knows a channel."""
+    for item in owner.get_items(key):
         try:
             matcher = parse_matcher(item.text or "")
         except Refused:
             continue
         told = _objection(matcher, of_rule=of_rule)
         if told:
-            yield item.place, f"match: {told}"
+            yield item.place, f"{key}: {told}"
 
 
 def _objection(matcher: Matcher, *, of_rule: bool) -> str | None:
     if matcher.name == "channel" and of_rule:
         return (
-            "channel is only known in quiet_hours, a rule is about users; remove this matcher, the "
-            "stages name the channels"
+            "channel is only known in quiet_hours and legal_texts, a rule is about users; remove "
+            "this matcher, the stages name the channels"
         )
-    if matcher.pattern is not None or not matcher.value:
+    if matcher.operator not in ("=", "!=") or not matcher.value:
         return None
     match matcher.name:
         case "channel" if matcher.value not in list(Channel):
             return not_allowed("unknown channel", matcher.value, Channel)
         case "country" if matcher.value not in country_names():
-            return _unknown_country(matcher.value)
+            return unknown_country(matcher.value)
         case "timezone" if matcher.value not in zone_names():
             return _unknown_zone(matcher.value)
         case _:
             return None
 
 
-def _unknown_country(value: str) -> str:
+def unknown_country(value: str) -> str:
+    """What to say to a country that is none."""
     code = _country_meant(value)
     guess = f'; did you mean "{code}"?' if code else ";"
     return f'unknown country {quoted(value)}{guess} write the two letters of ISO 3166, such as "US"'

@@ -1,7 +1,7 @@
 """The shape of a rule file: every key, its kind, its default, its meaning. Pure.
 
 A key stands here only when it works. Relations between values (this longer than that, names given
-once) are in `checks.py`; what ops read is docs/rules.md.
+once) are in `checks.py` and `checks_limits.py`; what ops read is docs/rules.md.
 """
 
 from __future__ import annotations
@@ -10,160 +10,287 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from worker.model import MINUTE_MS
 from worker.rules.forms import (
     Count,
     Duration,
     EventPattern,
     Form,
-    MatcherText,
+    Instant,
     Name,
-    Otherwise,
+    OnEditWord,
+    OrPercent,
+    Percent,
+    Priority,
     Span,
-    TimeOfDay,
+    Words,
+    Zone,
+    as_written,
 )
-from worker.rules.messages import EmailMessage, PushMessage, SmsMessage
-from worker.rules.ruleset import ExitOn, Mode, Window
-from worker.rules.zones import UTC_MIDDAY
+from worker.rules.ruleset import Clocked, ExitOn, Mode
+from worker.rules.schema_ladder import STAGES_MAX, AnyStage, StageDefaults
+from worker.rules.schema_limits import (
+    LEGAL_TEXTS_MAX,
+    QUIET_HOURS_MAX,
+    LegalTextForm,
+    LimitsForm,
+    Matchers,
+    PricesForm,
+    QuietHoursForm,
+)
 
 RULES_PER_FILE_MAX = 1_000
-STAGES_MAX = 20
-MATCHERS_MAX = 50
-LIMITS_MAX = 20
-QUIET_HOURS_MAX = 200
 PATTERNS_MAX = 200
 LABELS_MAX = 20
 
-Matchers: TypeAlias = Annotated[
-    list[MatcherText],
-    Field(max_length=MATCHERS_MAX, description="Alertmanager matchers; all of them must hold."),
-]
-Patterns: TypeAlias = Annotated[list[EventPattern], Field(max_length=PATTERNS_MAX)]
+_Patterns: TypeAlias = Annotated[list[EventPattern], Field(max_length=PATTERNS_MAX)]
+
+
+class HoldoutForm(Form):
+    """A stable part of the users who get nothing, to measure the others against."""
+
+    percent: Percent = Field(
+        description="How many of a hundred are held out; under 100.", examples=[10]
+    )
+    salt: Words | None = Field(
+        default=None,
+        description="Which users: the same salt, the same users. Left out: RULE/holdout.",
+        examples=["winback-2026"],
+    )
+    log_as: Literal["would_send"] = Field(
+        default="would_send",
+        description="They walk the ladder, and the journal says so.",
+        examples=["would_send"],
+    )
+
+
+class RolloutForm(Form):
+    """A stable part of the users for whom the rule begins at all."""
+
+    percent: Percent = Field(description="How many of a hundred; over 0.", examples=[25])
+    salt: Words | None = Field(
+        default=None,
+        description="Which users: the same salt, the same users. Left out: RULE/rollout.",
+        examples=["winback-2026"],
+    )
+
+
+class ConversionForm(Form):
+    """What the rule hopes for."""
+
+    event: EventPattern = Field(
+        description="An event type; * stands for any text.", examples=["_session.start"]
+    )
+    within: Span = Field(description="At most so long after the last send.", examples=["7d"])
+    compare: Literal["intent_to_treat"] = Field(
+        default="intent_to_treat",
+        description="Everybody who entered is compared with everybody held out.",
+        examples=["intent_to_treat"],
+    )
+
+
+class _Named(Form):
+    rule: Name = Field(
+        description="Its name in metrics, logs and `explain`; unique over all files.",
+        examples=["premium-winback"],
+    )
+
+
+class RuleKeys(Form):
+    """What a rule may state, and may take from `defaults.rule`."""
+
+    revision: Count | None = Field(
+        default=None,
+        description="Raised by hand: users who begin after that are on a new edition.",
+        examples=[7],
+    )
+    owner: Words = Field(default="", description="Whom to ask about it.", examples=["growth-team"])
+    labels: Annotated[dict[Name, Words], Field(max_length=LABELS_MAX)] = Field(
+        default=as_written({}),
+        description="For people: what it is about; changes nothing.",
+        examples=[{"goal": "winback"}],
+    )
+    mode: Mode = Field(
+        default=as_written("shadow"),
+        description="shadow decides and counts; live sends.",
+        examples=["shadow"],
+    )
+    priority: Priority = Field(
+        default=as_written("0"),
+        description="The higher goes first when two rules want the same slot.",
+        examples=[50],
+    )
+    match: Matchers = Field(
+        default=[],
+        description="Who: Alertmanager matchers, all of which must hold; left out: everybody.",
+        examples=[['plan="premium"', 'country=~"FR|BE|CH"', 'ltv>="50"']],
+    )
+    inactive_for: Span | None = Field(
+        default=None,
+        description="The silence after which the ladder begins.",
+        examples=["7d"],
+    )
+    max_inactive: Span | None = Field(
+        default=None,
+        description="No ladder begins for users silent for longer.",
+        examples=["60d"],
+    )
+    cooldown: Duration = Field(
+        default=as_written("0s"),
+        description="Rest after a ladder ended, however it ended.",
+        examples=["30d"],
+    )
+    exit_on: Annotated[list[ExitOn], Field(min_length=1)] = Field(
+        default=as_written(["activity", "opt_out_all"]),
+        description="What ends the ladder early; activity must be among them.",
+        examples=[["activity", "opt_out_all", "match_lost"]],
+    )
+    holdout: HoldoutForm | None = Field(
+        default=None,
+        description="Users who walk the ladder and get nothing, to measure against.",
+        examples=[{"percent": 10}],
+    )
+    rollout: Annotated[RolloutForm, OrPercent()] | None = Field(
+        default=None,
+        description="For how many of a hundred users the rule begins at all; left out: all.",
+        examples=[25, {"percent": 25, "salt": "winback-2026"}],
+    )
+    conversion: ConversionForm | None = Field(
+        default=None,
+        description="What the rule hopes for; counted per stage, and for the holdout.",
+        examples=[{"event": "_session.start", "within": "7d"}],
+    )
+    on_edit: OnEditWord = Field(
+        default=as_written("finish_old"),
+        description=(
+            "Users on the ladder when it is edited: finish_old goes on with the ladder they "
+            "began, move goes on with the new one by the name of their next stage, cancel ends."
+        ),
+        examples=["finish_old"],
+    )
+    enabled_from: Instant | None = Field(
+        default=None,
+        description="The rule does nothing before: an instant with its zone.",
+        examples=["2026-11-27T09:00:00+01:00"],
+    )
+    enabled_until: Instant | None = Field(
+        default=None,
+        description="The rule does nothing from then on: an instant with its zone.",
+        examples=["2026-12-24T00:00:00Z"],
+    )
+
+
+class RuleDefaults(RuleKeys):
+    """Of every rule that leaves a key out."""
+
+
+class RuleForm(RuleKeys, _Named):
+    """Who, after how long inactive, gets which ladder."""
+
+    inactive_for: Span = Field(
+        description="The silence after which the ladder begins.", examples=["7d"]
+    )
+    stages: Annotated[list[AnyStage], Field(min_length=1, max_length=STAGES_MAX)] = Field(
+        description="The ladder, in order.",
+        examples=[[{"name": "push", "channel": "push", "template": "winback_push"}]],
+    )
 
 
 class ActivityForm(Form):
     """What counts as "the user was here" beyond the built-in events."""
 
-    events: Patterns = Field(default_factory=list, description="Events that count as well.")
-    not_events: Patterns = Field(default_factory=list, description="Events that never count.")
+    events: _Patterns = Field(
+        default=[],
+        description="Events that count as well; * stands for any text.",
+        examples=[["app.*", "cart.add"]],
+    )
+    not_events: _Patterns = Field(
+        default=[],
+        description="Events that never count; stronger than `events`.",
+        examples=[["app.background"]],
+    )
+    clock: Clocked = Field(
+        default=as_written("event_time"),
+        description="When the user was here: the event's own time, or that of its arrival.",
+        examples=["event_time"],
+    )
     max_future_skew: Duration = Field(
-        default=10 * MINUTE_MS, description="How far ahead of its arrival an event may be stamped."
+        default=as_written("10m"),
+        description="How far ahead of its arrival an event may be stamped.",
+        examples=["10m"],
     )
 
 
 class DefaultsForm(Form):
     """What holds for all rules of all files."""
 
-    activity: ActivityForm = Field(default_factory=ActivityForm)
-
-
-class UserLimitForm(Form):
-    """Either a cap (`max`, `per`, `window`) or a distance (`min_gap`)."""
-
-    max: Count | None = Field(default=None, description="The most stages one user gets ...")
-    per: Span | None = Field(default=None, description="... in this time.")
-    window: Window = Field(
-        default=Window.ROLLING, description="rolling: any such span; calendar: the user's own days."
+    timezone: Zone | None = Field(
+        default=None,
+        description="The zone of users of whom neither zone, country nor phone number is known.",
+        examples=["UTC"],
     )
-    min_gap: Span | None = Field(default=None, description="The least time between two stages.")
-
-
-class LimitsForm(Form):
-    """What one user gets at most, over all rules of all files."""
-
-    user: Annotated[list[UserLimitForm], Field(max_length=LIMITS_MAX)] = Field(default_factory=list)
-
-
-class UnknownTimezoneForm(Form):
-    """Where a user's zone is taken from when no endpoint names one."""
-
-    assume: Annotated[list[Literal["country", "phone_prefix"]], Field(max_length=2)] = Field(
-        default=["country", "phone_prefix"], description="What to go by, in this order."
+    activity: ActivityForm = Field(
+        default=as_written({}),
+        description='What counts as "the user was here".',
+        examples=[{"events": ["app.*"]}],
     )
-    otherwise: Otherwise = Field(
-        default=UTC_MIDDAY, alias="else", description="An IANA zone, or defer_to_utc_midday."
+    rule: RuleDefaults = Field(
+        default=as_written({}),
+        description="Keys of every rule that does not state them.",
+        examples=[{"max_inactive": "60d", "cooldown": "30d"}],
     )
-
-
-class QuietHoursForm(Form):
-    """A daily span in the user's zone in which nothing is sent."""
-
-    name: Name = Field(description="Its name in `explain`.")
-    begin: TimeOfDay = Field(alias="from", description="The first quiet minute, HH:MM.")
-    end: TimeOfDay = Field(alias="to", description="The first minute after it, HH:MM.")
-    match: Matchers = Field(default_factory=list)
-    unknown_timezone: UnknownTimezoneForm = Field(default_factory=UnknownTimezoneForm)
-
-
-class StageForm(Form):
-    """A rung of the ladder: wait, then this message, stated here or in a file."""
-
-    name: Name = Field(description="Its name within the rule.")
-    after: Duration = Field(default=0, description="Wait since the previous stage was sent.")
-    template: Name | None = Field(
-        default=None, description="A file of templates/ without its ending, instead of `message`."
-    )
-
-
-class PushStage(StageForm):
-    """A push notification."""
-
-    channel: Literal["push"]
-    message: PushMessage | None = None
-
-
-class EmailStage(StageForm):
-    """An e-mail."""
-
-    channel: Literal["email"]
-    message: EmailMessage | None = None
-
-
-class SmsStage(StageForm):
-    """A text message."""
-
-    channel: Literal["sms"]
-    message: SmsMessage | None = None
-
-
-StageForms: TypeAlias = PushStage | EmailStage | SmsStage
-_AnyStage: TypeAlias = Annotated[StageForms, Field(discriminator="channel")]
-
-
-class RuleForm(Form):
-    """Who, after how long inactive, gets which ladder."""
-
-    rule: Name = Field(description="Its name; unique over all files.")
-    owner: str = Field(default="", description="Who to ask about it.")
-    labels: Annotated[dict[Name, str], Field(max_length=LABELS_MAX)] = Field(
-        default_factory=dict, description="For people: what it is about."
-    )
-    mode: Mode = Field(default=Mode.SHADOW, description="shadow decides and counts; live sends.")
-    match: Matchers = Field(default_factory=list)
-    inactive_for: Span = Field(description="The silence after which the ladder begins.")
-    max_inactive: Span | None = Field(
-        default=None, description="No ladder begins for users silent for longer."
-    )
-    cooldown: Duration = Field(
-        default=0, description="Rest after a ladder ended, however it ended."
-    )
-    exit_on: Annotated[list[ExitOn], Field(min_length=1)] = Field(
-        default=[ExitOn.ACTIVITY, ExitOn.OPT_OUT_ALL], description="What ends the ladder early."
-    )
-    stages: Annotated[list[_AnyStage], Field(min_length=1, max_length=STAGES_MAX)] = Field(
-        description="The ladder, in order."
+    stage: StageDefaults = Field(
+        default=as_written({}),
+        description="Keys of every stage that does not state them.",
+        examples=[{"on_undeliverable": "next_stage", "ttl": "12h"}],
     )
 
 
 class RuleFile(Form):
-    """One file of the rules folder."""
+    """One file of the rules folder of comeback; docs/rules.md tells what the words mean."""
 
-    api_version: Literal["v1"] = Field(alias="apiVersion", description="Version of this format.")
-    defaults: DefaultsForm = Field(default_factory=DefaultsForm)
-    limits: LimitsForm = Field(default_factory=LimitsForm)
+    api_version: Literal["v1"] = Field(
+        alias="apiVersion", description="Version of this format.", examples=["v1"]
+    )
+    defaults: DefaultsForm = Field(
+        default=as_written({}),
+        description="What holds for all rules of all files; in one file only.",
+        examples=[{"timezone": "UTC", "rule": {"max_inactive": "60d"}}],
+    )
+    limits: LimitsForm = Field(
+        default=as_written({}),
+        description="What is sent at most, over all rules of all files; in one file only.",
+        examples=[{"user": [{"max": 1, "per": "1d", "window": "calendar"}]}],
+    )
     quiet_hours: Annotated[list[QuietHoursForm], Field(max_length=QUIET_HOURS_MAX)] = Field(
-        default_factory=list
+        default=[],
+        description="When nothing is sent, by the user's own clock.",
+        examples=[[{"name": "night", "from": "21:00", "to": "08:00"}]],
+    )
+    law_windows: Literal["enforce", "ignore"] = Field(
+        default="enforce",
+        description="The built-in table of legal sending hours; in one file only.",
+        examples=["enforce"],
+    )
+    legal_texts: Annotated[list[LegalTextForm], Field(max_length=LEGAL_TEXTS_MAX)] = Field(
+        default=[],
+        description="What the law wants in a message.",
+        examples=[[{"match": ['country="KR"'], "prefix": "(광고) "}]],
+    )
+    prices: PricesForm = Field(
+        default=as_written({}),
+        description="What one send is expected to cost; in one file only.",
+        examples=[{"sms": {"default": "0.05 USD", "US": "0.00581 USD"}}],
     )
     rules: Annotated[list[RuleForm], Field(max_length=RULES_PER_FILE_MAX)] = Field(
-        default_factory=list
+        default=[],
+        description="The rules.",
+        examples=[
+            [
+                {
+                    "rule": "winback",
+                    "inactive_for": "7d",
+                    "stages": [{"name": "push", "channel": "push", "template": "winback_push"}],
+                }
+            ]
+        ],
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template, TemplateError, nodes, pass_environment
@@ -60,14 +60,18 @@ _BLANK_IN_NAME = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One compiled text."""
+    """One compiled text; two are equal when they are written alike."""
 
-    _template: Template
+    _template: Template = field(compare=False, repr=False)
     fixed: str | None
     """The text itself when it is the same for everybody."""
+    source: str
+    """As it is written."""
 
     def render(self, context: Mapping[str, object]) -> str:
         """The text for one user. Raises TemplateProblem, which names variables but no values."""
+        if self.fixed is not None:
+            return self.fixed
         try:
             return self._template.render(context)
         except UndefinedError as error:
@@ -164,7 +168,7 @@ def _compile(source: str, environment: Environment) -> Text:
         if findings:
             raise Refused(*findings)
         template = environment.from_string(tree)
-        return Text(template, template.render() if _is_fixed(tree) else None)
+        return Text(template, template.render() if _is_fixed(tree) else None, source)
     except TemplateSyntaxError as error:
         raise Refused(Finding(_syntax_message(error, source), error.lineno - 1)) from error
     except _COMPILING_FAILED as error:

@@ -34,13 +34,13 @@ _EXPECTED: Mapping[str, str] = {
 }
 
 
-def fit(form: type[_FormT], node: Node, file: str) -> tuple[_FormT | None, list[Problem]]:
+def fit(form: type[_FormT], node: Node) -> tuple[_FormT | None, list[Problem]]:
     """The filled-in form, or every problem that keeps the node from fitting it."""
     try:
         return form.model_validate(node.plain()), []
     except ValidationError as errors:
         return None, [
-            Problem(file, place.line, place.column, message)
+            Problem(*place, message)
             for error in errors.errors(include_url=False)
             for place, message in _told(form, node, error)
         ]
@@ -95,7 +95,7 @@ def _node_at(root: Node, loc: _Loc) -> Node:
 
 def _place_in(node: Node, begin: Place, line: int) -> Place:
     """The place of a line of a text: exact within a `|` block, else where the text begins."""
-    return Place(begin.line + 1 + line, 1) if node.is_block else begin
+    return Place(begin.file, begin.line + 1 + line, 1) if node.is_block else begin
 
 
 def _choice(name: str, node: Node, allowed: Sequence[str]) -> str:
@@ -119,7 +119,7 @@ def _keys_at(form: type[Form], loc: _Loc) -> list[str]:
         fields = [field for form in forms for key, field in _fields(form) if key == part]
         if fields:
             forms = [form for field in fields for form in _forms_in(field.annotation)]
-        elif isinstance(part, str):
+        elif isinstance(part, str) and any(map(_forms_channel, forms)):
             forms = [form for form in forms if part in _forms_channel(form)]
     return list(dict.fromkeys(key for form in forms for key, _ in _fields(form)))
 

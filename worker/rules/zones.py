@@ -7,7 +7,7 @@ program decides the same everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
@@ -58,6 +58,23 @@ def zones_of_phone(number: str) -> tuple[str, ...]:
     country that shares the calling code. A number without `+` is not guessed at: read with the
     wrong calling code it would name a wrong zone with confidence.
     """
+    codes = _countries_of_phone(number)
+    return tuple(dict.fromkeys(zone for code in codes for zone in zones_of_country(code)))
+
+
+@lru_cache(maxsize=PHONES_CACHED_MAX)
+def country_of_phone(number: str) -> str | None:
+    """The alpha-2 code of the country an E.164 number belongs to, None when it names none.
+
+    Of countries that share a calling code, it is the one whose plan has the number; a number in no
+    plan (ranges are opened faster than tables are) goes to the main country of the code: +1 555 is
+    the United States. Numbers of no country (+800 ...) and numbers without `+` have none.
+    """
+    return next(iter(_countries_of_phone(number)), None)
+
+
+def _countries_of_phone(number: str) -> Sequence[str]:
+    """The country of a number, else those that share its calling code, the main one first."""
     if not number.startswith("+"):
         return ()
     try:
@@ -66,8 +83,7 @@ def zones_of_phone(number: str) -> tuple[str, ...]:
         return ()
     region = phonenumbers.region_code_for_number(parsed)
     shared = phonenumbers.region_codes_for_country_code(parsed.country_code or 0)
-    regions = [region] if region else list(shared)
-    return tuple(dict.fromkeys(zone for code in regions for zone in zones_of_country(code)))
+    return [code for code in ([region] if region else shared) if code in country_names()]
 
 
 @cache
