@@ -7,6 +7,7 @@ database, and the answers are held against an oracle that walks minute by minute
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from worker.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Channel, Endpoint, UserView
 from worker.quiet import (
     SEARCH_MS_MAX,
+    Held,
     Zone,
     ZoneSource,
     hold_until,
@@ -25,7 +27,8 @@ from worker.quiet import (
     zone_of,
 )
 from worker.rules.matchers import parse_matcher
-from worker.rules.ruleset import QuietHours
+from worker.rules.ruleset import OpenWeek, QuietHours, open_but
+from worker.rules.weeks import open_week
 from worker.rules.zones import (
     zone_named,
     zone_names,
@@ -52,8 +55,7 @@ def window(begin: str, end: str, match: str = "", otherwise: str = "UTC") -> Qui
     minutes = [int(text[:2]) * 60 + int(text[3:]) for text in (begin, end)]
     return QuietHours(
         name=f"{begin}-{end}",
-        from_minute=minutes[0],
-        to_minute=minutes[1],
+        open_week=open_but(minutes[0], minutes[1]),
         matchers=(parse_matcher(match),) if match else (),
         otherwise=otherwise,
     )
@@ -62,11 +64,18 @@ def window(begin: str, end: str, match: str = "", otherwise: str = "UTC") -> Qui
 NIGHT = window("21:00", "08:00")
 
 
-def held(view: UserView, now: str, *windows: QuietHours) -> str | None:
-    until_ms = hold_until(view, Channel.SMS, ms(now), windows or (NIGHT,))
-    if until_ms is None:
+def held(view: UserView, now: str, *windows: QuietHours, timezone: str | None = None) -> str | None:
+    hold = hold_until(view, Channel.SMS, ms(now), windows or (NIGHT,), timezone=timezone)
+    if hold is None:
         return None
-    return datetime.fromtimestamp(until_ms / SECOND_MS, UTC).strftime("%Y-%m-%dT%H:%M")
+    return datetime.fromtimestamp(hold.until_ms / SECOND_MS, UTC).strftime("%Y-%m-%dT%H:%M")
+
+
+def opens_ms(view: UserView, now_ms: int, windows: Sequence[QuietHours]) -> int:
+    """When a push may go out; `now_ms` itself when it may now."""
+    hold = hold_until(view, Channel.PUSH, now_ms, windows)
+    assert hold is None or hold.until_ms > now_ms
+    return now_ms if hold is None else hold.until_ms
 
 
 # --- the plain cases --------------------------------------------------------------------------
@@ -136,7 +145,9 @@ def test_a_window_may_be_for_one_channel() -> None:
     view = user(timezone="UTC")
     sms_only = (window("21:00", "08:00", match='channel="sms"'),)
     now_ms = ms("2026-11-09T22:00")
-    assert hold_until(view, Channel.SMS, now_ms, sms_only) == ms("2026-11-10T08:00")
+    assert hold_until(view, Channel.SMS, now_ms, sms_only) == Held(
+        ms("2026-11-10T08:00"), sms_only[0]
+    )
     assert hold_until(view, Channel.EMAIL, now_ms, sms_only) is None
 
 
@@ -147,7 +158,59 @@ def test_without_quiet_hours_nothing_waits() -> None:
 def test_windows_that_leave_no_minute_are_looked_at_again_after_the_search() -> None:
     always = (NIGHT, window("08:00", "21:00"))
     now_ms = ms("2026-11-09T12:00")
-    assert hold_until(user(timezone="UTC"), Channel.SMS, now_ms, always) == now_ms + SEARCH_MS_MAX
+    assert opens_ms(user(timezone="UTC"), now_ms, always) == now_ms + SEARCH_MS_MAX
+
+
+TEXAS = QuietHours(
+    name="texas", open_week=open_week({"mon-sat": "09:00-21:00", "sun": "12:00-21:00"})
+)
+
+
+@pytest.mark.parametrize(
+    ("now", "until"),
+    [
+        ("2026-11-07T20:59", None),
+        ("2026-11-07T21:00", "2026-11-08T12:00"),  # a Saturday night
+        ("2026-11-08T11:59", "2026-11-08T12:00"),
+        ("2026-11-08T12:00", None),
+        ("2026-11-08T21:00", "2026-11-09T09:00"),
+    ],
+)
+def test_a_week_may_have_other_hours_on_some_days(now: str, until: str | None) -> None:
+    assert held(user(timezone="UTC"), now, TEXAS) == until
+
+
+def test_days_that_are_left_out_are_waited_through() -> None:
+    monday = QuietHours(name="monday", open_week=open_week({"mon": "23:00-24:00"}))
+    assert held(user(timezone="UTC"), "2026-11-10T00:00", monday) == "2026-11-16T23:00"
+    # One hour before the clocks change, in the week in which they do: 168 hours and one more.
+    sunday = QuietHours(name="sunday", open_week=open_week({"sun": "00:00-00:30"}))
+    paris = user(timezone="Europe/Paris")
+    assert held(paris, "2026-10-24T22:30", sunday) == "2026-10-31T23:00"
+
+
+def test_an_opening_that_a_clock_change_skips_may_lie_beyond_the_search() -> None:
+    # Berlin, 2026-03-29: there is no 02:00 to 03:00; the next Sunday is ten days off.
+    sunday = QuietHours(name="sunday", open_week=open_week({"sun": "02:00-02:30"}))
+    now_ms = ms("2026-03-26T12:00")
+    assert opens_ms(user(timezone="Europe/Berlin"), now_ms, [sunday]) == now_ms + SEARCH_MS_MAX
+
+
+def test_the_window_told_is_a_legal_one_if_any_is_closed() -> None:
+    law = replace(window("22:00", "23:00"), is_law=True)
+    night = ms("2026-11-09T22:30")
+    hold = hold_until(user(timezone="UTC"), Channel.SMS, night, (NIGHT, law))
+    assert hold == Held(ms("2026-11-10T08:00"), law)
+    later = hold_until(user(timezone="UTC"), Channel.SMS, night + HOUR_MS, (NIGHT, law))
+    assert later == Held(ms("2026-11-10T08:00"), NIGHT)
+
+
+def test_windows_may_be_handed_over_in_any_sequence_and_change_between_calls() -> None:
+    windows = [NIGHT]
+    night = ms("2026-11-09T22:30")
+    assert hold_until(user(timezone="UTC"), Channel.SMS, night, windows) is not None
+    windows.clear()
+    assert hold_until(user(timezone="UTC"), Channel.SMS, night, windows) is None
 
 
 # --- where the user is ------------------------------------------------------------------------
@@ -250,6 +313,22 @@ def test_when_nothing_is_known_the_stated_zone_holds() -> None:
     assert held(user(), "2026-11-09T10:00", lima) == "2026-11-09T13:00"
 
 
+def test_when_nothing_is_known_the_default_zone_goes_before_the_windows_own() -> None:
+    lima = window("21:00", "08:00", otherwise="America/Lima")
+    assert held(user(), "2026-11-09T10:00", lima, timezone="UTC") is None
+    assert held(user(), "2026-11-09T22:00", lima, timezone="UTC") == "2026-11-10T08:00"
+    # Whoever tells a country or a number is not subject to it.
+    for said in ({"country": "FR"}, {"channel_type": "SMS", "address": "+33612345678"}):
+        assert held(user(**said), "2026-11-09T20:30", timezone="UTC") == "2026-11-10T07:00"
+
+
+def test_when_nothing_is_known_a_day_that_is_closed_stays_closed() -> None:
+    # 2026-11-08 is a Sunday.
+    weekdays = QuietHours(name="weekdays", open_week=open_week({"mon-fri": "09:00-18:00"}))
+    assert held(user(), "2026-11-07T12:30", weekdays) == "2026-11-09T12:00"
+    assert held(user(), "2026-11-09T12:59", weekdays) is None
+
+
 # --- all zones, all clock changes -------------------------------------------------------------
 
 
@@ -279,9 +358,8 @@ def is_quiet(names: Sequence[str], windows: Sequence[QuietHours], at_ms: int) ->
         wall = datetime.fromtimestamp(at_ms / SECOND_MS, zone_named(name))
         minute = wall.hour * 60 + wall.minute
         for span in windows:
-            begin, end = span.from_minute, span.to_minute
-            inside = begin <= minute < end if begin < end else not end <= minute < begin
-            if inside:
+            spans_open = span.open_week[wall.weekday()]
+            if not any(begin <= minute < end for begin, end in spans_open):
                 return True
     return False
 
@@ -290,69 +368,162 @@ minutes = st.integers(0, DAY_MINUTES - 1)
 spans = st.tuples(minutes, minutes).filter(lambda span: span[0] != span[1])
 
 
-@settings(max_examples=150)
+@st.composite
+def open_days(draw: st.DrawFn) -> tuple[tuple[int, int], ...]:
+    """The open spans of one day: closed, or up to three of them, also from and to midnight."""
+    edges = draw(st.lists(st.integers(0, DAY_MINUTES), unique=True, max_size=6).map(sorted))
+    return tuple(zip(edges[::2], edges[1::2], strict=False))
+
+
+daily = spans.map(lambda span: open_but(*span))
+weekly = st.lists(open_days(), min_size=7, max_size=7).map(tuple)
+windows_drawn = st.lists(
+    st.one_of(daily, weekly).map(lambda week: QuietHours(name="q", open_week=week)),
+    min_size=1,
+    max_size=2,
+).map(tuple)
+
+
+def first_open_ms(
+    names: Sequence[str], windows: Sequence[QuietHours], now_ms: int, step_ms: int = MINUTE_MS
+) -> int:
+    """The oracle: walks until no window is closed in any zone, by the wall clock alone."""
+    end_ms = now_ms + SEARCH_MS_MAX
+    walked = range(now_ms, end_ms, step_ms)
+    return next((at for at in walked if not is_quiet(names, windows, at)), end_ms)
+
+
+@settings(max_examples=150, deadline=None)
 @given(
     name=st.sampled_from(ZONES),
     which=st.integers(0, 3),
     before_minutes=st.integers(-180, DAY_MINUTES),
-    drawn=st.lists(spans, min_size=1, max_size=2),
+    windows=windows_drawn,
 )
-@example(name="Australia/Lord_Howe", which=0, before_minutes=60, drawn=[(90, 105)])
-@example(name="Africa/Cairo", which=0, before_minutes=90, drawn=[(1380, 30)])
-@example(name="Pacific/Apia", which=0, before_minutes=90, drawn=[(1260, 480), (481, 482)])
+@example(
+    name="Australia/Lord_Howe", which=0, before_minutes=60, windows=(window("01:30", "01:45"),)
+)
+@example(name="Africa/Cairo", which=0, before_minutes=90, windows=(window("23:00", "00:30"),))
+@example(
+    name="Pacific/Apia",
+    which=0,
+    before_minutes=90,
+    windows=(window("21:00", "08:00"), window("08:01", "08:02")),
+)
 def test_a_hold_ends_at_the_very_first_open_minute(
-    name: str, which: int, before_minutes: int, drawn: list[tuple[int, int]]
+    name: str, which: int, before_minutes: int, windows: tuple[QuietHours, ...]
 ) -> None:
     changes = clock_changes(name)
     now_ms = changes[which % len(changes)] - before_minutes * MINUTE_MS
-    windows = [QuietHours(name=str(span), from_minute=span[0], to_minute=span[1]) for span in drawn]
-    walked = range(now_ms, now_ms + 3 * DAY_MS, MINUTE_MS)
-    expected = next((at for at in walked if not is_quiet([name], windows, at)), None)
-    until_ms = hold_until(user(timezone=name), Channel.PUSH, now_ms, windows)
-    assert (until_ms or now_ms) == (expected or now_ms + SEARCH_MS_MAX)
+    expected = first_open_ms([name], windows, now_ms)
+    assert opens_ms(user(timezone=name), now_ms, windows) == expected
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(
     name=st.sampled_from(ZONES),
     which=st.integers(0, 3),
-    before_ms=st.integers(-DAY_MS, DAY_MS),
-    drawn=spans,
+    before_ms=st.integers(-DAY_MS, 7 * DAY_MS),
+    windows=windows_drawn,
 )
 def test_a_hold_is_exact_to_the_millisecond(
-    name: str, which: int, before_ms: int, drawn: tuple[int, int]
+    name: str, which: int, before_ms: int, windows: tuple[QuietHours, ...]
 ) -> None:
     changes = clock_changes(name)
     now_ms = changes[which % len(changes)] - before_ms
-    windows = [QuietHours(name="q", from_minute=drawn[0], to_minute=drawn[1])]
-    until_ms = hold_until(user(timezone=name), Channel.PUSH, now_ms, windows)
-    assert (until_ms is None) is not is_quiet([name], windows, now_ms)
-    if until_ms is not None:
+    until_ms = opens_ms(user(timezone=name), now_ms, windows)
+    assert (until_ms == now_ms) is not is_quiet([name], windows, now_ms)
+    if now_ms < until_ms < now_ms + SEARCH_MS_MAX:
         assert is_quiet([name], windows, until_ms - 1)
         assert not is_quiet([name], windows, until_ms)
 
 
-def test_no_zone_is_woken_around_any_clock_change() -> None:
+SHORT_SUNDAY = QuietHours(
+    name="sunday", open_week=(*(((540, 1260),),) * 5, ((0, 120), (600, 1440)), ((720, 1260),))
+)
+
+
+@pytest.mark.parametrize("quiet", [NIGHT, SHORT_SUNDAY], ids=["daily", "weekly"])
+def test_no_zone_is_woken_around_any_clock_change(quiet: QuietHours) -> None:
     for name in ZONES:
         for change_ms in clock_changes(name):
             for now_ms in range(change_ms - 12 * HOUR_MS, change_ms + 12 * HOUR_MS, 3 * HOUR_MS):
-                until_ms = hold_until(user(timezone=name), Channel.PUSH, now_ms, (NIGHT,))
-                assert (until_ms is None) is not is_quiet([name], [NIGHT], now_ms)
-                assert not is_quiet([name], [NIGHT], until_ms or now_ms)
+                until_ms = opens_ms(user(timezone=name), now_ms, (quiet,))
+                assert (until_ms == now_ms) is not is_quiet([name], [quiet], now_ms)
+                assert not is_quiet([name], [quiet], until_ms)
+                assert until_ms == now_ms or is_quiet([name], [quiet], until_ms - 1)
 
 
-@settings(max_examples=30)
+@settings(max_examples=40, deadline=None)
 @given(
     country=st.sampled_from(["US", "RU", "AU", "BR", "CL", "FR", "ID", "KI"]),
     at_hours=st.integers(0, 365 * 24),
+    quiet=st.sampled_from([NIGHT, SHORT_SUNDAY]),
 )
-def test_a_country_is_never_woken_in_any_of_its_zones(country: str, at_hours: int) -> None:
+def test_a_country_is_never_woken_in_any_of_its_zones(
+    country: str, at_hours: int, quiet: QuietHours
+) -> None:
     now_ms = ms("2026-01-01T00:00") + at_hours * HOUR_MS
-    until_ms = hold_until(user(country=country), Channel.PUSH, now_ms, (NIGHT,))
-    names = zones_of_country(country)
-    walked = range(now_ms, now_ms + 3 * DAY_MS, 15 * MINUTE_MS)
-    expected = next((at for at in walked if not is_quiet(names, [NIGHT], at)), None)
-    assert (until_ms or now_ms) == (expected or now_ms + SEARCH_MS_MAX)
+    expected = first_open_ms(zones_of_country(country), [quiet], now_ms, 15 * MINUTE_MS)
+    assert opens_ms(user(country=country), now_ms, (quiet,)) == expected
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    name=st.sampled_from(ZONES),
+    at_minutes=st.integers(0, 365 * DAY_MINUTES),
+    drawn=st.lists(st.tuples(st.one_of(daily, weekly), st.booleans()), min_size=1, max_size=4),
+)
+def test_the_window_told_is_closed_now_a_legal_one_before_others_the_last_to_open(
+    name: str, at_minutes: int, drawn: list[tuple[OpenWeek, bool]]
+) -> None:
+    now_ms = ms("2026-01-01T00:00") + at_minutes * MINUTE_MS
+    windows = tuple(
+        QuietHours(name=str(index), open_week=week, is_law=is_law)
+        for index, (week, is_law) in enumerate(drawn)
+    )
+    closed = [window for window in windows if is_quiet([name], [window], now_ms)]
+    hold = hold_until(user(timezone=name), Channel.PUSH, now_ms, windows)
+    if hold is None:
+        assert closed == []
+        return
+    assert hold.window in closed
+    assert hold.window.is_law is any(window.is_law for window in closed)
+    rivals = [window for window in closed if window.is_law is hold.window.is_law]
+    latest_ms = max(opens_ms(user(timezone=name), now_ms, (window,)) for window in rivals)
+    assert opens_ms(user(timezone=name), now_ms, (hold.window,)) == latest_ms
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    said=st.sampled_from(
+        [
+            {"timezone": "Europe/Paris"},
+            {"timezone": "Europe/Paris", "country": "US"},
+            {"country": "KR"},
+            {"channel_type": "SMS", "address": "+33612345678"},
+            {},
+        ]
+    ),
+    at_minutes=st.integers(0, 30 * DAY_MINUTES),
+)
+def test_what_was_kept_of_other_users_changes_no_answer(
+    said: dict[str, str], at_minutes: int
+) -> None:
+    """The same windows are asked for every user here, and their equals that nobody has seen yet."""
+    now_ms = ms("2026-03-15T00:00") + at_minutes * MINUTE_MS
+    unseen = tuple(replace(window) for window in SHARED)
+    view = user(**said)
+    assert hold_until(view, Channel.SMS, now_ms, SHARED) == hold_until(
+        view, Channel.SMS, now_ms, unseen
+    )
+
+
+SHARED = (
+    NIGHT,
+    replace(SHORT_SUNDAY, matchers=(parse_matcher('country="US"'),), is_law=True),
+    window("12:00", "13:30", match='country=~"KR|FR"', otherwise="Asia/Tokyo"),
+)
 
 
 # --- calendar days ----------------------------------------------------------------------------
