@@ -8,10 +8,21 @@ list. The list comes from the claims, so a restart cannot reset it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from worker.model import DAY_MS, PastSend, Reason
 from worker.quiet import Zone, local_day_end_ms, local_day_start_ms
-from worker.rules.ruleset import Cap, Limits, Window
+from worker.rules.limits import Cap, Limits, Window
+
+
+class LimitHold(NamedTuple):
+    """A limit in the way, the first instant it may be asked again, and the sends that fill it."""
+
+    reason: Reason
+    until_ms: int
+    cap: Cap | None
+    """None: it is the gap between two sends."""
+    sends: tuple[PastSend, ...]
 
 
 def hold_by_limits(
@@ -22,17 +33,28 @@ def hold_by_limits(
     `zone` is where the user may be, for calendar days. Returns None when no limit is in the way;
     of several, the one that lasts longest.
     """
-    holds: list[tuple[Reason, int]] = []
+    hold = limit_in_the_way(limits, sends, now_ms, zone)
+    return None if hold is None else (hold.reason, hold.until_ms)
+
+
+def limit_in_the_way(
+    limits: Limits, sends: Sequence[PastSend], now_ms: int, zone: Zone
+) -> LimitHold | None:
+    """What `hold_by_limits` answers, with the limit and the sends that fill it."""
+    holds: list[LimitHold] = []
     if sends and limits.min_gap_ms:
-        free_ms = max(send.at_ms for send in sends) + limits.min_gap_ms
+        last = max(sends, key=lambda send: send.at_ms)
+        free_ms = last.at_ms + limits.min_gap_ms
         if free_ms > now_ms:
-            holds.append((Reason.MIN_GAP, free_ms))
+            holds.append(LimitHold(Reason.MIN_GAP, free_ms, None, (last,)))
     for cap in limits.caps:
         since_ms = _counted_since_ms(cap, now_ms, zone)
-        counted = sorted(send.at_ms for send in sends if send.at_ms >= since_ms)
+        counted = [send for send in sends if send.at_ms >= since_ms]
         if len(counted) >= cap.max:
-            holds.append((Reason.CAP, _counted_until_ms(cap, counted[-cap.max], zone)))
-    return max(holds, key=lambda hold: hold[1], default=None)
+            counted.sort(key=lambda send: send.at_ms)
+            until_ms = _counted_until_ms(cap, counted[-cap.max].at_ms, zone)
+            holds.append(LimitHold(Reason.CAP, until_ms, cap, tuple(counted)))
+    return max(holds, key=lambda hold: hold.until_ms, default=None)
 
 
 def _counted_since_ms(cap: Cap, now_ms: int, zone: Zone) -> int:

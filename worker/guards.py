@@ -9,24 +9,38 @@ order in which `comeback explain` tells why a user is not sent anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
 from worker.caps import hold_by_limits
 from worker.model import (
     Action,
+    Arm,
     ClaimState,
     Decision,
     EpisodeOutcome,
+    PastSend,
     Reason,
     address_hash_of,
 )
+from worker.money import hold_by_budget
 from worker.quiet import hold_until, zone_of
-from worker.rules.ruleset import ExitOn, Mode, TemplateProblem
+from worker.rules.limits import OnHit
+from worker.rules.ruleset import ExitOn, Mode, OnUndeliverable, TemplateProblem
+from worker.rules.zones import UTC_MIDDAY
+from worker.shares import is_in
+from worker.silences import REASONS, silenced
 from worker.situation import HOLD_MAX_MS, Situation, undeliverable
 
 Guard: TypeAlias = Callable[[Situation], Decision | None]
 """None: nothing to say, ask the next one."""
+
+
+class Check(NamedTuple):
+    """A guard, and what has to hold for it to have nothing to say."""
+
+    holds: str
+    guard: Guard
 
 
 # --- no open episode ---------------------------------------------------------------------------
@@ -61,11 +75,27 @@ def _cooling_down(s: Situation) -> Decision | None:
     return s.wait(Reason.COOLDOWN, until_ms) if until_ms > s.now_ms else None
 
 
+def _not_enabled(s: Situation) -> Decision | None:
+    begin_ms, end_ms = s.rule.enabled_from_ms, s.rule.enabled_until_ms
+    if begin_ms is not None and s.now_ms < begin_ms:
+        return s.wait(Reason.NOT_ENABLED, begin_ms)
+    over = end_ms is not None and s.now_ms >= end_ms
+    return s.wait(Reason.NOT_ENABLED) if over else None
+
+
 def _not_matched(s: Situation) -> Decision | None:
     return None if s.matched else s.wait(Reason.NOT_MATCHED)
 
 
+def _not_in_rollout(s: Situation) -> Decision | None:
+    share = s.rule.rollout
+    left_out = share is not None and not is_in(share, s.view.user_id)
+    return s.wait(Reason.NOT_IN_ROLLOUT) if left_out else None
+
+
 def _nobody_to_reach(s: Situation) -> Decision | None:
+    if ExitOn.USER_DELETED in s.rule.exit_on and s.deleted:
+        return s.wait(Reason.USER_DELETED)
     if ExitOn.OPT_OUT_ALL in s.rule.exit_on and s.all_opted_out:
         return s.wait(Reason.ALL_OPTED_OUT)
     return None
@@ -75,15 +105,17 @@ def _open(s: Situation) -> Decision | None:
     return s.decide(Action.OPEN, Reason.INACTIVE)
 
 
-ENTRY: tuple[Guard, ...] = (
-    _never_active,
-    _not_inactive_yet,
-    _already_tried,
-    _too_long_gone,
-    _cooling_down,
-    _not_matched,
-    _nobody_to_reach,
-    _open,
+ENTRY: tuple[Check, ...] = (
+    Check("the user was ever active", _never_active),
+    Check("silent for inactive_for", _not_inactive_yet),
+    Check("no ladder yet in this silence", _already_tried),
+    Check("silent for no longer than max_inactive", _too_long_gone),
+    Check("cooldown is over", _cooling_down),
+    Check("the rule is enabled", _not_enabled),
+    Check("match fits the user", _not_matched),
+    Check("the user is in the rollout", _not_in_rollout),
+    Check("somebody can be reached", _nobody_to_reach),
+    Check("the ladder begins", _open),
 )
 
 
@@ -107,6 +139,19 @@ def _stopped(s: Situation) -> Decision | None:
     if ExitOn.OPT_OUT_ALL not in s.rule.exit_on or not s.all_opted_out:
         return None
     return s.decide(Action.CLOSE, Reason.ALL_OPTED_OUT, outcome=EpisodeOutcome.STOPPED)
+
+
+def _user_deleted(s: Situation) -> Decision | None:
+    if ExitOn.USER_DELETED not in s.rule.exit_on or not s.deleted:
+        return None
+    return s.decide(Action.CLOSE, Reason.USER_DELETED, outcome=EpisodeOutcome.STOPPED)
+
+
+def _rule_ended(s: Situation) -> Decision | None:
+    end_ms = s.rule.enabled_until_ms
+    if end_ms is None or s.now_ms < end_ms:
+        return None
+    return s.decide(Action.CLOSE, Reason.NOT_ENABLED, outcome=EpisodeOutcome.CANCELLED)
 
 
 def _ladder_done(s: Situation) -> Decision | None:
@@ -142,7 +187,26 @@ def _answered(s: Situation) -> Decision | None:
     if ClaimState.UNCERTAIN in states:
         return s.decide(Action.ADVANCE, Reason.UNCERTAIN)
     tired = any(claim.reason == Reason.ATTEMPTS_EXHAUSTED for claim in s.claims)
-    return s.decide(Action.SKIP, Reason.ATTEMPTS_EXHAUSTED if tired else Reason.PERMANENT_FAILURE)
+    return _undeliverable(s, Reason.ATTEMPTS_EXHAUSTED if tired else Reason.PERMANENT_FAILURE)
+
+
+def _undeliverable(s: Situation, reason: Reason) -> Decision:
+    """The stage cannot be delivered on its channel; the rule says what then."""
+    assert s.stage is not None
+    match s.stage.on_undeliverable:
+        case OnUndeliverable.NEXT_STAGE:
+            return s.decide(Action.SKIP, reason, at_once=True)
+        case OnUndeliverable.WAIT:
+            return _held_too_long(s) or s.wait(reason)
+        case OnUndeliverable.END:
+            return s.decide(Action.CLOSE, reason, outcome=EpisodeOutcome.EXHAUSTED)
+
+
+def _on_hit(s: Situation, reason: Reason, on_hit: OnHit, until_ms: int) -> Decision:
+    """The stage meets closed hours or an empty purse, which says what then."""
+    if on_hit is OnHit.DEFER:
+        return s.wait(reason, until_ms)
+    return s.decide(Action.SKIP, reason, at_once=on_hit is OnHit.NEXT_STAGE)
 
 
 def _stage_not_due(s: Situation) -> Decision | None:
@@ -160,13 +224,27 @@ def _held_too_long(s: Situation) -> Decision | None:
     return s.decide(Action.CLOSE, s.episode.hold, outcome=EpisodeOutcome.EXPIRED)
 
 
+def _silenced(s: Situation) -> Decision | None:
+    if not s.moment.silences:
+        return None
+    silence = silenced(s.moment.silences, s.stage_facts, s.moment.wall_ms)
+    return None if silence is None else s.wait(REASONS[silence.kind], silence.ends_ms)
+
+
+def _not_for_this_user(s: Situation) -> Decision | None:
+    assert s.stage is not None
+    if s.claims or all(matcher.matches(s.stage_facts) for matcher in s.stage.only_if):
+        return None
+    return s.decide(Action.SKIP, Reason.ONLY_IF)
+
+
 def _no_live_address(s: Situation) -> Decision | None:
     if s.targets:
         return None
     assert s.stage is not None
     reasons = [undeliverable(e) for e in s.view.endpoints if e.channel is s.stage.channel]
     known = [reason for reason in reasons if reason not in (None, Reason.NO_ADDRESS)]
-    return s.decide(Action.SKIP, known[-1] if known and known[-1] else Reason.NO_ADDRESS)
+    return _undeliverable(s, known[-1] if known and known[-1] else Reason.NO_ADDRESS)
 
 
 def _channel_paused(s: Situation) -> Decision | None:
@@ -187,29 +265,74 @@ def _backing_off(s: Situation) -> Decision | None:
     if not waiting:
         return None
     latest = max(waiting, key=lambda claim: claim.retry_ms or 0)
-    return s.wait(Reason(latest.reason or Reason.PROVIDER_THROTTLED), latest.retry_ms)
+    # A call nobody saw the end of is told in other words than a provider's answer.
+    reason = next((known for known in Reason if known == latest.reason), Reason.UNCERTAIN)
+    return s.wait(reason, latest.retry_ms)
 
 
 def _quiet_hours(s: Situation) -> Decision | None:
     assert s.stage is not None
-    wall_ms = max(s.now_ms, s.wall_ms)
-    until_ms = hold_until(s.view, s.stage.channel, wall_ms, s.rules.quiet_hours)
-    return None if until_ms is None else s.wait(Reason.QUIET_HOURS, until_ms)
+    held = hold_until(
+        s.view,
+        s.stage.channel,
+        s.moment.wall_ms,
+        s.rules.quiet_hours,
+        timezone=s.rules.timezone,
+    )
+    if held is None:
+        return None
+    reason = Reason.LAW_WINDOW if held.window.is_law else Reason.QUIET_HOURS
+    return _on_hit(s, reason, held.window.on_hit, held.until_ms)
 
 
 def _capped(s: Situation) -> Decision | None:
+    if not s.sends:
+        return None
+    hold = _hold_by_limits(s, s.sends)
+    if hold is None:
+        return None
+    # It is another rule's send of this very look that takes the slot.
+    lost = len(s.sends) > len(s.view.sends) and _hold_by_limits(s, s.view.sends) is None
+    reason, until_ms = hold
+    return s.wait(Reason.PRIORITY_LOST if lost else reason, until_ms)
+
+
+def _hold_by_limits(s: Situation, sends: Sequence[PastSend]) -> tuple[Reason, int] | None:
     assert s.episode is not None
     others = [
         send
-        for send in s.sends
+        for send in sends
         if (send.episode_id, send.stage) != (s.episode.episode_id, s.episode.stage)
     ]
-    hold = hold_by_limits(s.rules.limits, others, s.now_ms, zone_of(s.view))
-    return s.wait(*hold) if hold else None
+    zone = zone_of(s.view, otherwise=s.rules.timezone or UTC_MIDDAY)
+    return hold_by_limits(s.rules.limits, others, s.now_ms, zone)
 
 
 def _no_text(s: Situation) -> Decision | None:
     return s.wait(Reason.TEMPLATE_ERROR) if isinstance(s.message, TemplateProblem) else None
+
+
+def _too_dear(s: Situation) -> Decision | None:
+    return None if s.recipients else _undeliverable(s, Reason.MAX_PRICE)
+
+
+def _over_budget(s: Situation) -> Decision | None:
+    assert s.stage is not None
+    hold = hold_by_budget(
+        s.rules.limits.budgets,
+        s.moment.purse,
+        s.spending,
+        s.stage.channel,
+        sum(s.costs[endpoint.address or ""] for endpoint in s.recipients),
+        s.now_ms,
+    )
+    return _on_hit(s, Reason.BUDGET, hold.on_exhausted, hold.until_ms) if hold else None
+
+
+def _holdout(s: Situation) -> Decision | None:
+    assert s.episode is not None
+    held_out = s.episode.arm is Arm.HOLDOUT
+    return s.decide(Action.ADVANCE, Reason.HOLDOUT) if held_out else None
 
 
 def _shadow(s: Situation) -> Decision | None:
@@ -218,35 +341,58 @@ def _shadow(s: Situation) -> Decision | None:
     return s.decide(Action.ADVANCE, Reason.WOULD_SEND)
 
 
+def _too_fast(s: Situation) -> Decision | None:
+    assert s.stage is not None
+    wall_ms = s.moment.wall_ms
+    free_ms = s.moment.pace.free_ms(s.stage.channel, len(s.recipients), wall_ms)
+    return s.wait(Reason.RATE_WAIT, s.now_ms + free_ms - wall_ms) if free_ms > wall_ms else None
+
+
 def _send(s: Situation) -> Decision | None:
     return s.decide(Action.SEND, Reason.CLAIMED)
 
 
-STAGE: tuple[Guard, ...] = (
-    _returned,
-    _match_lost,
-    _stopped,
-    _ladder_done,
-    _stage_gone,
-    _in_flight,
-    _answered,
-    _stage_not_due,
-    _held_too_long,
-    _no_live_address,
-    _channel_paused,
-    _backing_off,
-    _quiet_hours,
-    _capped,
-    _no_text,
-    _shadow,
-    _send,
+STAGE: tuple[Check, ...] = (
+    Check("the user has not come back", _returned),
+    Check("match still fits the user", _match_lost),
+    Check("the user still exists", _user_deleted),
+    Check("the user has not opted out of everything", _stopped),
+    Check("the rule is still enabled", _rule_ended),
+    Check("there is a stage left", _ladder_done),
+    Check("the rule still has that stage", _stage_gone),
+    Check("no call is under way", _in_flight),
+    Check("the stage has not been answered for", _answered),
+    Check("the stage is due", _stage_not_due),
+    Check("it was not held for too long", _held_too_long),
+    Check("nobody has silenced, paused or stopped it", _silenced),
+    Check("only_if fits the user", _not_for_this_user),
+    Check("there is a live address on the channel", _no_live_address),
+    Check("the provider takes messages on the channel", _channel_paused),
+    Check("no call is to be repeated later", _backing_off),
+    Check("quiet hours and legal windows are open", _quiet_hours),
+    Check("the user's caps leave a slot", _capped),
+    Check("the text can be written", _no_text),
+    Check("it costs no more than max_price", _too_dear),
+    Check("the budget has money left", _over_budget),
+    Check("the user is not held out", _holdout),
+    Check("the rule is live", _shadow),
+    Check("the pace leaves room", _too_fast),
+    Check("the stage is sent", _send),
 )
 
 
 def step(situation: Situation) -> Decision:
     """The one decision about a situation: the first guard that has something to say."""
-    for guard in ENTRY if situation.episode is None else STAGE:
-        decision = guard(situation)
+    for check in ENTRY if situation.episode is None else STAGE:
+        decision = check.guard(situation)
         if decision is not None:
             return decision
     raise AssertionError("the last guard of each table always decides")
+
+
+def passed(situation: Situation) -> Iterator[str]:
+    """What holds in a situation, in the order it is asked, up to the check that decides."""
+    for check in ENTRY if situation.episode is None else STAGE:
+        if check.guard(situation) is not None:
+            return
+        yield check.holds

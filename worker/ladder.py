@@ -8,12 +8,15 @@ cannot be overlooked (P3).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from worker.guards import step
 from worker.model import (
     Action,
+    Arm,
+    Channel,
     Claim,
     ClaimState,
     Decision,
@@ -30,7 +33,12 @@ from worker.model import (
     episode_id_of,
     send_id_of,
 )
-from worker.rules.ruleset import Rule, RuleSet
+from worker.moment import Moment
+from worker.money import Purse
+from worker.pace import Pace
+from worker.rules.ruleset import OnUncertain, Rule, RuleSet
+from worker.shares import is_in
+from worker.silences import Standing
 from worker.situation import HOLDS, Situation
 
 NOTHING_PAUSED: Mapping[str, Pause] = {}
@@ -43,31 +51,34 @@ def look(
     *,
     wall_ms: int | None = None,
     paused: Mapping[str, Pause] = NOTHING_PAUSED,
+    silences: Sequence[Standing] = (),
+    purse: Purse | None = None,
+    pace: Pace | None = None,
 ) -> Look:
     """Takes steps for every rule until each waits, and says when to look at this user again.
 
     `now_ms` is stream time; `wall_ms`, when it is later, says where on the clock a message would
-    arrive. `paused` is by channel type.
+    arrive. `paused` is by channel type. `purse` and `pace` are read; who writes the look's claims
+    takes them out. None: nothing was spent, nothing was sent.
 
-    Rules are asked in the order of the set; a stage that one of them sends counts in the caps of
-    the next.
+    Rules are asked in the order of the set, by priority; a stage that one of them sends counts in
+    the caps and budgets of the next.
     """
-    walk = _Walk(view)
-    for rule in rules.rules:
-        open_episode = next((e for e in view.episodes if e.rule == rule.name and e.is_open), None)
-        walk.through(
-            Situation(
-                view=view,
-                rules=rules,
-                rule=rule,
-                now_ms=now_ms,
-                wall_ms=now_ms if wall_ms is None else wall_ms,
-                episode=open_episode,
-                sends=walk.sends,
-                paused=paused,
-            )
-        )
-    for decision, episode in _orphans(view, rules, now_ms):
+    moment = Moment(
+        now_ms=now_ms,
+        wall_ms=now_ms if wall_ms is None else max(now_ms, wall_ms),
+        paused=paused,
+        silences=silences,
+        purse=purse or Purse(),
+        pace=pace or Pace(),
+    )
+    return look_at(view, rules, moment)
+
+
+def look_at(view: UserView, rules: RuleSet, moment: Moment) -> Look:
+    """`look`, for who looks at many users in one moment."""
+    walk = _walked(view, rules, moment)
+    for decision, episode in _given_up(view, rules, moment.now_ms):
         walk.decisions.append(decision)
         walk.changed[episode.episode_id] = episode
     return Look(
@@ -79,11 +90,45 @@ def look(
     )
 
 
+def steps_of(
+    view: UserView, rules: RuleSet, moment: Moment
+) -> tuple[tuple[Situation, Decision], ...]:
+    """Every step of a look with the situation it answers, for who tells people why. Episodes that
+    go on with no ladder are in none of them."""
+    walk = _walked(view, rules, moment)
+    return tuple(zip(walk.situations, walk.decisions, strict=True))
+
+
+def _walked(view: UserView, rules: RuleSet, moment: Moment) -> _Walk:
+    """Goes through the rules one after the other. An open episode that goes on with no ladder is in
+    none of its steps."""
+    walk = _Walk(view)
+    open_episodes = {e.rule: e for e in view.episodes if e.closed_ms is None}
+    for rule in rules.rules:
+        episode = open_episodes.get(rule.name)
+        ladder = rule if episode is None else rules.rule_of(episode)
+        if ladder is not None:
+            walk.through(
+                Situation(
+                    view=view,
+                    rules=rules,
+                    rule=ladder,
+                    moment=moment,
+                    episode=episode,
+                    sends=walk.sends,
+                    spending=walk.spending,
+                )
+            )
+    return walk
+
+
 class _Walk:
     """What has come of a look so far; lives as long as the look."""
 
     def __init__(self, view: UserView) -> None:
         self.sends = view.sends
+        self.spending: Counter[Channel] = Counter()
+        self.situations: list[Situation] = []
         self.decisions: list[Decision] = []
         self.changed: dict[str, Episode] = {}
         self.deliveries: list[Delivery] = []
@@ -93,18 +138,25 @@ class _Walk:
         """Takes steps under one rule until it waits or sends."""
         for _ in range(_steps_max(situation.rule)):
             decision = step(situation)
+            self.situations.append(situation)
             self.decisions.append(decision)
             episode = _after(situation, decision)
             if episode is not None and episode != situation.episode:
                 self.changed[episode.episode_id] = episode
             if decision.action is Action.SEND:
-                self.deliveries += _deliveries(situation)
-                self.sends = (*self.sends, _past_send(situation))
+                self._send(situation)
             if decision.action in (Action.WAIT, Action.SEND):
                 self.due += [decision.until_ms] if decision.until_ms is not None else []
                 return
             situation = _next_situation(situation, episode)
         raise AssertionError(f"rule {situation.rule.name} does not come to rest")
+
+    def _send(self, situation: Situation) -> None:
+        deliveries = _deliveries(situation)
+        self.deliveries += deliveries
+        self.sends = (*self.sends, _past_send(situation))
+        for delivery in deliveries:
+            self.spending[delivery.claim.channel] += delivery.claim.cost_micros
 
 
 def _steps_max(rule: Rule) -> int:
@@ -120,10 +172,9 @@ def _after(s: Situation, decision: Decision) -> Episode | None:
         case Action.WAIT:
             return _waiting(s, decision.reason) if s.episode else None
         case Action.SEND:
-            assert s.episode is not None
-            return replace(s.episode, hold=None, held_ms=None)
+            return _unheld(s)
         case Action.ADVANCE | Action.SKIP:
-            return _advanced(s, sent=decision.action is Action.ADVANCE)
+            return _advanced(s, decision)
         case Action.CLOSE:
             assert s.episode is not None
             return replace(
@@ -135,16 +186,25 @@ def _waiting(s: Situation, reason: Reason) -> Episode:
     """The hold a stage is in begins with its first reason and lasts through others."""
     assert s.episode is not None
     if reason not in HOLDS:
-        return replace(s.episode, hold=None, held_ms=None)
+        return _unheld(s)
     held_ms = s.now_ms if s.episode.held_ms is None else s.episode.held_ms
     return replace(s.episode, hold=reason, held_ms=held_ms)
 
 
+def _unheld(s: Situation) -> Episode:
+    assert s.episode is not None
+    return s.episode if s.episode.hold is None else replace(s.episode, hold=None, held_ms=None)
+
+
 def _next_situation(s: Situation, episode: Episode | None) -> Situation:
     if episode is None or episode.is_open:
-        return replace(s, episode=episode)
+        return s.before(episode)
+    # What comes next is decided by the rule as it is now, whatever ladder the episode had.
+    rule = s.rules.rule_named(s.rule.name)
+    assert rule is not None
     others = tuple(e for e in s.view.episodes if e.episode_id != episode.episode_id)
-    return replace(s, view=replace(s.view, episodes=(*others, episode)), episode=None)
+    view = replace(s.view, episodes=(*others, episode))
+    return replace(s, rule=rule, view=view, episode=None)
 
 
 def _opened(s: Situation) -> Episode:
@@ -159,24 +219,36 @@ def _opened(s: Situation) -> Episode:
         opened_ms=s.now_ms,
         stage=first.name,
         stage_due_ms=s.now_ms + first.after_ms,
+        arm=_arm(s),
     )
 
 
-def _advanced(s: Situation, *, sent: bool) -> Episode:
+def _arm(s: Situation) -> Arm:
+    if s.rule.holdout is None:
+        return Arm.TREATED
+    forced = s.view.holdout
+    held_out = is_in(s.rule.holdout, s.view.user_id) if forced is None else forced
+    return Arm.HOLDOUT if held_out else Arm.TREATED
+
+
+def _advanced(s: Situation, decision: Decision) -> Episode:
     """The episode one stage further. The next wait counts from the send, or from now when the
-    stage was skipped; a stage that could not be delivered makes the next one due at once."""
+    stage was left out; after a stage that could not be delivered the next one is due at once."""
     assert s.episode is not None
     assert s.stage is not None
+    sent = decision.action is Action.ADVANCE
     following = s.rule.stage_after(s.stage.name)
-    gone_ms = max((claim.claimed_ms for claim in s.claims), default=s.now_ms)
-    due_ms = gone_ms + following.after_ms if following and sent else s.now_ms
+    gone_ms = max((claim.claimed_ms for claim in s.claims), default=s.now_ms) if sent else s.now_ms
+    wait_ms = following.after_ms if following and not decision.at_once else 0
     return replace(
         s.episode,
+        revision=s.rule.revision,
         stage=following.name if following else None,
-        stage_due_ms=due_ms,
+        stage_due_ms=gone_ms + wait_ms if following else s.now_ms,
         hold=None,
         held_ms=None,
         last_stage=s.stage.name if sent else s.episode.last_stage,
+        last_sent_ms=gone_ms if sent else s.episode.last_sent_ms,
     )
 
 
@@ -186,7 +258,7 @@ def _deliveries(s: Situation) -> list[Delivery]:
     assert isinstance(s.message, Message)
     earlier = {claim.address_hash: claim for claim in s.claims}
     deliveries = []
-    for endpoint in s.open_targets:
+    for endpoint in s.recipients:
         assert endpoint.address is not None
         assert endpoint.channel_type is not None
         address_hash = address_hash_of(endpoint.address)
@@ -203,6 +275,9 @@ def _deliveries(s: Situation) -> list[Delivery]:
             address_hash=address_hash,
             claimed_ms=s.now_ms,
             attempt=before.attempt + 1 if before else 1,
+            variant=s.variant.name,
+            cost_micros=s.costs[endpoint.address],
+            resend=s.stage.on_uncertain is OnUncertain.RESEND,
         )
         deliveries.append(
             Delivery(
@@ -210,6 +285,7 @@ def _deliveries(s: Situation) -> list[Delivery]:
                 channel_type=endpoint.channel_type,
                 address=endpoint.address,
                 message=s.message,
+                ttl_ms=s.stage.ttl_ms,
             )
         )
     return deliveries
@@ -227,21 +303,22 @@ def _past_send(s: Situation) -> PastSend:
     )
 
 
-def _orphans(view: UserView, rules: RuleSet, now_ms: int) -> Iterable[tuple[Decision, Episode]]:
-    """Open episodes whose rule is no longer in the set."""
-    closed = []
+def _given_up(view: UserView, rules: RuleSet, now_ms: int) -> Iterator[tuple[Decision, Episode]]:
+    """Open episodes that go on with no ladder: their rule is no longer in the set, or was edited
+    and says `on_edit: cancel`."""
     for episode in view.episodes:
-        if episode.is_open and rules.rule_named(episode.rule) is None:
-            decision = Decision(
-                rule=episode.rule,
-                action=Action.CLOSE,
-                reason=Reason.RULE_CHANGED,
-                at_ms=now_ms,
-                stage=episode.stage,
-                episode_id=episode.episode_id,
-                outcome=EpisodeOutcome.CANCELLED,
-                notable=True,
-            )
-            outcome = EpisodeOutcome.CANCELLED
-            closed.append((decision, replace(episode, closed_ms=now_ms, outcome=outcome)))
-    return closed
+        if not episode.is_open or rules.rule_of(episode) is not None:
+            continue
+        outcome = EpisodeOutcome.CANCELLED
+        decision = Decision(
+            rule=episode.rule,
+            action=Action.CLOSE,
+            reason=Reason.RULE_CHANGED,
+            at_ms=now_ms,
+            stage=episode.stage,
+            episode_id=episode.episode_id,
+            outcome=outcome,
+            notable=True,
+        )
+        closed = replace(episode, hold=None, held_ms=None, closed_ms=now_ms, outcome=outcome)
+        yield decision, closed

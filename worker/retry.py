@@ -46,7 +46,7 @@ def settle(outcome: Outcome, claim: Claim, now_ms: int) -> Settlement:
         case Sent():
             return Settlement(outcome=outcome, state=ClaimState.SENT, reason=None)
         case Uncertain():
-            return Settlement(outcome=outcome, state=ClaimState.UNCERTAIN, reason=outcome.detail)
+            return _settle_uncertain(outcome, claim, now_ms)
         case Rejected():
             reason = outcome.detail if outcome.stop is None else outcome.stop.value
             return Settlement(outcome=outcome, state=ClaimState.REJECTED, reason=reason)
@@ -54,6 +54,18 @@ def settle(outcome: Outcome, claim: Claim, now_ms: int) -> Settlement:
             return _settle_retry(outcome, claim, now_ms)
         case _:
             assert_never(outcome)
+
+
+def _settle_uncertain(outcome: Uncertain, claim: Claim, now_ms: int) -> Settlement:
+    """Never repeated (P1), but where the rule says `on_uncertain: resend`."""
+    if not claim.resend or claim.attempt >= TEMPORARY_ATTEMPTS_MAX:
+        return Settlement(outcome=outcome, state=ClaimState.UNCERTAIN, reason=outcome.detail)
+    return Settlement(
+        outcome=outcome,
+        state=ClaimState.RETRY,
+        reason=Reason.UNCERTAIN.value,
+        retry_ms=now_ms + backoff_ms(claim.send_id, claim.attempt),
+    )
 
 
 def _settle_retry(outcome: Retry, claim: Claim, now_ms: int) -> Settlement:

@@ -6,10 +6,10 @@ out when first asked for, once per situation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
+from worker.lazily import lazy
 from worker.model import (
     DAY_MS,
     Action,
@@ -27,8 +27,20 @@ from worker.model import (
     UserView,
     address_hash_of,
 )
+from worker.moment import Moment
 from worker.rules.facts import match_facts, render_context
-from worker.rules.ruleset import Rule, RuleSet, Stage, TemplateProblem
+from worker.rules.messages import decorated
+from worker.rules.ruleset import (
+    OnUndeliverable,
+    Rule,
+    RuleSet,
+    Stage,
+    TemplateProblem,
+    Variant,
+)
+from worker.rules.sms import parts
+from worker.rules.zones import country_of_phone
+from worker.shares import variant_for
 
 HOLD_MAX_MS = 30 * DAY_MS
 """A due stage that could not go out for this long closes its episode as `expired`."""
@@ -36,12 +48,29 @@ HOLD_MAX_MS = 30 * DAY_MS
 HOLDS = frozenset(
     {
         Reason.QUIET_HOURS,
+        Reason.LAW_WINDOW,
         Reason.CAP,
         Reason.MIN_GAP,
+        Reason.PRIORITY_LOST,
+        Reason.RATE_WAIT,
+        Reason.BUDGET,
+        Reason.SILENCED,
+        Reason.PAUSED,
+        Reason.KILL_SWITCH,
         Reason.PROVIDER_THROTTLED,
         Reason.TEMPORARY_FAILURE,
+        Reason.UNCERTAIN,
         Reason.CHANNEL_PAUSED,
         Reason.TEMPLATE_ERROR,
+        # for stages that wait for an address, on_undeliverable says so
+        Reason.NO_ADDRESS,
+        Reason.INVALID_ADDRESS,
+        Reason.OPTED_OUT,
+        Reason.INACTIVE_ADDRESS,
+        Reason.SUPPRESSED,
+        Reason.PERMANENT_FAILURE,
+        Reason.ATTEMPTS_EXHAUSTED,
+        Reason.MAX_PRICE,
     }
 )
 """Reasons for which a due stage waits."""
@@ -69,14 +98,30 @@ class Situation:
     view: UserView
     rules: RuleSet
     rule: Rule
-    now_ms: int
-    """The present of the stream, by which stages fall due (P4)."""
-    wall_ms: int
-    """The present of the world, by which it is night (P6)."""
+    """The rule with the ladder the open episode goes on with."""
+    moment: Moment
     episode: Episode | None
     sends: tuple[PastSend, ...]
-    paused: Mapping[str, Pause]
-    """By channel type."""
+    """The user's past sends, and those of this look."""
+    spending: Mapping[Channel, int]
+    """What this look is about to spend, in millionths of the currency."""
+
+    def before(self, episode: Episode | None) -> Situation:
+        """The same, with the episode as a step left it."""
+        return Situation(
+            view=self.view,
+            rules=self.rules,
+            rule=self.rule,
+            moment=self.moment,
+            episode=episode,
+            sends=self.sends,
+            spending=self.spending,
+        )
+
+    @property
+    def now_ms(self) -> int:
+        """The present of the stream."""
+        return self.moment.now_ms
 
     @property
     def last_active_ms(self) -> int:
@@ -84,7 +129,7 @@ class Situation:
         assert self.view.last_active_ms is not None
         return self.view.last_active_ms
 
-    @cached_property
+    @lazy
     def previous(self) -> Episode | None:
         """The latest closed episode of this user under this rule."""
         closed = [
@@ -96,27 +141,35 @@ class Situation:
             closed, key=lambda episode: (episode.silence_since_ms, episode.opened_ms), default=None
         )
 
-    @cached_property
+    @lazy
     def matched(self) -> bool:
         """Do the rule's matchers fit the user?"""
+        if not self.rule.matchers:
+            return True
         facts = match_facts(self.view)
         return all(matcher.matches(facts) for matcher in self.rule.matchers)
 
-    @cached_property
+    @lazy
     def all_opted_out(self) -> bool:
         """Has the user opted out on every address the ladder could use?"""
         channels = {stage.channel for stage in self.rule.stages}
         reachable = [e for e in self.view.endpoints if e.channel in channels and e.address]
         return bool(reachable) and all(e.opted_out or e.suppressed for e in reachable)
 
-    @cached_property
+    @lazy
+    def deleted(self) -> bool:
+        """Is every endpoint of the user inactive?"""
+        endpoints = self.view.endpoints
+        return bool(endpoints) and all(endpoint.active is False for endpoint in endpoints)
+
+    @lazy
     def stage(self) -> Stage | None:
         """The stage the open episode stands before."""
         if self.episode is None or self.episode.stage is None:
             return None
         return self.rule.stage_named(self.episode.stage)
 
-    @cached_property
+    @lazy
     def claims(self) -> tuple[Claim, ...]:
         """The claims already made for that stage of that episode."""
         assert self.episode is not None
@@ -126,42 +179,92 @@ class Situation:
             if claim.episode_id == self.episode.episode_id and claim.stage == self.episode.stage
         )
 
-    @cached_property
+    @lazy
+    def stage_facts(self) -> Mapping[str, Sequence[str]]:
+        """What matchers of quiet hours, silences and `only_if` see of this stage."""
+        assert self.stage is not None
+        own = {"rule": self.rule.name, "stage": self.stage.name}
+        return match_facts(self.view, self.stage.channel, own)
+
+    @lazy
     def targets(self) -> tuple[Endpoint, ...]:
         """The endpoints this stage would go to: live, one per address, and not yet answered for.
 
         Once a stage has claims it goes only to addresses whose claim may be retried: an address
-        that appears later belongs to the next stage.
+        that appears later belongs to the next stage. (It is welcome to a stage that waits for one.)
         """
         assert self.stage is not None
-        retry = {claim.address_hash for claim in self.claims if claim.state is ClaimState.RETRY}
+        states = {claim.address_hash: claim.state for claim in self.claims}
+        waits = self.stage.on_undeliverable is OnUndeliverable.WAIT
+        is_open = not states or (waits and set(states.values()) == {ClaimState.REJECTED})
         chosen: dict[str, Endpoint] = {}
         for endpoint in self.view.endpoints:
             if endpoint.channel is not self.stage.channel or undeliverable(endpoint):
                 continue
             assert endpoint.address is not None
-            if not self.claims or address_hash_of(endpoint.address) in retry:
+            state = states.get(address_hash_of(endpoint.address)) if states else None
+            if state is ClaimState.RETRY or (state is None and is_open):
                 chosen[endpoint.address] = endpoint
         return tuple(chosen.values())
 
-    @cached_property
+    @lazy
     def open_targets(self) -> tuple[Endpoint, ...]:
         """The targets whose channel type is not paused."""
         return tuple(endpoint for endpoint in self.targets if not self.pause_of(endpoint))
 
     def pause_of(self, endpoint: Endpoint) -> Pause | None:
         """The pause its channel type is in."""
-        pause = self.paused.get(endpoint.channel_type or "")
+        pause = self.moment.paused.get(endpoint.channel_type or "")
         return pause if pause is not None and pause.until_ms > self.now_ms else None
 
-    @cached_property
-    def message(self) -> Message | TemplateProblem:
-        """The stage's text for this user, or why there is none."""
+    @lazy
+    def variant(self) -> Variant:
+        """Which text of the stage the user gets; a retry keeps the text of the first call."""
         assert self.stage is not None
+        known = {variant.name: variant for variant in self.stage.variants}
+        forced = self.view.variants.get(self.stage.name)
+        before = self.claims[0].variant if self.claims else forced
+        if before in known:
+            return known[before]
+        salt = f"{self.rule.name}/{self.stage.name}"
+        return variant_for(self.stage.variants, salt, self.view.user_id)
+
+    @lazy
+    def message(self) -> Message | TemplateProblem:
+        """The stage's text for this user with what the law wants around it, or why there is
+        none."""
+        assert self.stage is not None
+        legal = [
+            text
+            for text in self.rules.legal_texts
+            if all(matcher.matches(self.stage_facts) for matcher in text.matchers)
+        ]
         try:
-            return self.stage.template.render(render_context(self.view))
+            message = self.variant.template.render(render_context(self.view))
+            return decorated(message, self.stage.channel, legal) if legal else message
         except TemplateProblem as problem:
             return problem
+
+    @lazy
+    def costs(self) -> Mapping[str, int]:
+        """What a send to each open target is expected to cost, by address."""
+        assert self.stage is not None
+        channel, prices = self.stage.channel, self.rules.prices
+        is_sms = channel is Channel.SMS and isinstance(self.message, Message)
+        times = parts(self.message.body) if is_sms and isinstance(self.message, Message) else 1
+        return {
+            endpoint.address or "": times * prices.micros(channel, _country_of(endpoint))
+            for endpoint in self.open_targets
+        }
+
+    @lazy
+    def recipients(self) -> tuple[Endpoint, ...]:
+        """The open targets that are not too dear for the stage."""
+        assert self.stage is not None
+        most = self.stage.max_price_micros
+        if most is None:
+            return self.open_targets
+        return tuple(e for e in self.open_targets if self.costs[e.address or ""] <= most)
 
     def decide(
         self,
@@ -170,11 +273,17 @@ class Situation:
         *,
         until_ms: int | None = None,
         outcome: EpisodeOutcome | None = None,
+        at_once: bool = False,
     ) -> Decision:
         """A decision about this situation. Everything but waiting is notable, and so is the first
-        time a due stage is held for a reason."""
+        time a due stage is held for a reason, other than for some seconds of pace."""
         episode = self.episode
-        begins_hold = episode is not None and reason in HOLDS and episode.hold is not reason
+        begins_hold = (
+            episode is not None
+            and reason in HOLDS
+            and episode.hold is not reason
+            and reason is not Reason.RATE_WAIT
+        )
         return Decision(
             rule=self.rule.name,
             action=action,
@@ -184,6 +293,7 @@ class Situation:
             episode_id=episode.episode_id if episode else None,
             until_ms=until_ms,
             outcome=outcome,
+            at_once=at_once,
             notable=action is not Action.WAIT or begins_hold,
         )
 
@@ -195,3 +305,11 @@ class Situation:
             expires_ms = held_ms + HOLD_MAX_MS
             until_ms = expires_ms if until_ms is None else min(until_ms, expires_ms)
         return self.decide(Action.WAIT, reason, until_ms=until_ms)
+
+
+def _country_of(endpoint: Endpoint) -> str | None:
+    """Where a send to the endpoint is charged: an SMS by its number, else by what the app says."""
+    by_number = (
+        country_of_phone(endpoint.address or "") if endpoint.channel is Channel.SMS else None
+    )
+    return by_number or endpoint.country

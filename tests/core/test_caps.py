@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from worker.caps import hold_by_limits
 from worker.model import DAY_MS, HOUR_MS, Channel, PastSend, Reason
 from worker.quiet import Zone, ZoneSource
-from worker.rules.ruleset import Cap, Limits, Window
+from worker.rules.limits import Cap, Limits, Window
 
 NOW_MS = 1_793_448_000_000
 UTC = Zone(("UTC",), ZoneSource.TIMEZONE)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.core import samples
+from tests.core.event_reading import read_one
 from tests.core.samples import (
     ARRIVAL_MS,
     ENDPOINT_ID,
@@ -21,20 +22,18 @@ from tests.core.samples import (
     MESSAGE_ID,
     PHONE,
     SEND_ID,
-    SHARD,
     TOKEN,
     USER_ID,
     as_bytes,
     as_record,
     endpoint,
 )
-from worker.events import Reading, read_record
+from worker.events import Reading
 from worker.model import Activity, DeadReason, Endpoint, Receipt, Signal, Stop, StopReason
-from worker.rules.ruleset import ActivityPolicy
 
 
 def read(*events: object, data: bytes | None = None) -> Reading:
-    return read_record(as_record(*events, data=data), shard_id=SHARD, policy=ActivityPolicy())
+    return read_one(as_record(*events, data=data))
 
 
 def only(kind: type[Signal], *events: object) -> Any:

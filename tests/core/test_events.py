@@ -27,14 +27,10 @@ from tests.core.samples import (
     Event,
     as_bytes,
 )
+from worker.event_endpoints import ATTRIBUTE_NAMES_MAX, ATTRIBUTE_VALUES_MAX
+from worker.event_meanings import ACTIVE_EVENTS, NEVER_ACTIVE_EVENTS
 from worker.event_times import EARLIEST_MS, LATEST_MS
-from worker.events import (
-    ACTIVE_EVENTS,
-    ATTRIBUTE_NAMES_MAX,
-    ATTRIBUTE_VALUES_MAX,
-    NEVER_ACTIVE_EVENTS,
-    Reading,
-)
+from worker.events import Reading
 from worker.model import Activity, DeadReason, Endpoint
 from worker.rules.ruleset import ActivityPolicy
 
@@ -244,6 +240,7 @@ def test_an_app_event_carries_the_whole_endpoint() -> None:
         country="KR",
         locale="ko_KR",
         platform="android",
+        app="app0",
         attributes={"interests": ("tea", "books")},
         user_attributes={"plan": ("premium",)},
     )
@@ -262,6 +259,7 @@ def test_a_campaign_or_journey_event_carries_the_endpoint_without_its_address() 
                 timezone="Asia/Seoul",
                 country="KR",
                 locale="ko_KR",
+                app="app0",
                 attributes={"interests": ("tea",)},
                 user_attributes={"plan": ("premium",)},
             ),

@@ -32,7 +32,8 @@ from worker.model import (
     StopReason,
     Uncertain,
 )
-from worker.rules.ruleset import Cap, ExitOn, Limits, Matcher, Mode, QuietHours, Window
+from worker.rules.limits import Cap, Limits, Window
+from worker.rules.ruleset import ExitOn, Matcher, Mode, QuietHours, open_but
 
 
 def outcomes(life: Life) -> list[str]:
@@ -291,7 +292,7 @@ def test_a_user_who_begins_to_match_is_taken_in_when_the_profile_changes() -> No
 
 
 def test_quiet_hours_hold_the_stage_and_the_next_wait_counts_from_the_send() -> None:
-    night = QuietHours(name="night", from_minute=11 * 60, to_minute=18 * 60)
+    night = QuietHours(name="night", open_week=open_but(11 * 60, 18 * 60))
     rules = replace(rule_set(), quiet_hours=(night,))
     life = Life(rules=rules)
     life.active(0)

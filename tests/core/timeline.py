@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from worker.ladder import look
+from worker.ladder import look_at
 from worker.model import (
     DAY_MS,
     Channel,
@@ -23,10 +23,16 @@ from worker.model import (
     PastSend,
     Pause,
     Sent,
+    Silence,
     UserView,
 )
+from worker.moment import Moment
+from worker.money import Purse
+from worker.pace import Pace
 from worker.retry import settle
-from worker.rules.ruleset import Limits, Mode, Rule, RuleSet, Stage, TemplateProblem
+from worker.rules.limits import Limits
+from worker.rules.ruleset import Mode, Rule, RuleSet, Stage, TemplateProblem, Variant
+from worker.silences import standing
 
 DAY_ZERO_MS = 1_793_448_000_000
 """2026-10-31T12:00:00Z."""
@@ -50,14 +56,16 @@ class Text:
         return Message(title="t", body=self.body)
 
 
-def stage(name: str, after_days: float = 0, *, broken: bool = False) -> Stage:
-    """A stage named after its channel."""
-    return Stage(
-        name=name,
-        channel=Channel(name),
-        after_ms=round(after_days * DAY_MS),
-        template=Text(broken=broken),
-    )
+def stage(name: str, after_days: float = 0, *, broken: bool = False, **changes: object) -> Stage:
+    """A stage named after its channel; with changes."""
+    values: dict[str, object] = {
+        "name": name,
+        "channel": Channel(name),
+        "after_ms": round(after_days * DAY_MS),
+        "variants": (Variant(name="", template=Text(broken=broken)),),
+        **changes,
+    }
+    return Stage(**values)  # type: ignore[arg-type] # the changes are checked by the dataclass itself
 
 
 LADDER = (stage("push"), stage("email", 2), stage("sms", 3))
@@ -108,6 +116,12 @@ class Life:
     calls: list[tuple[float, str, str]] = field(default_factory=list)
     """(day, stage, address) of every provider call."""
     decisions: list[Decision] = field(default_factory=list)
+    silences: tuple[Silence, ...] = ()
+    purse: Purse = field(default_factory=Purse)
+    pace: Pace = field(default_factory=Pace)
+    user_id: str = "u1"
+    texts: list[str] = field(default_factory=list)
+    """The body of every call."""
 
     def active(self, at: float) -> None:
         """The user is here at that day; earlier due times are lived through first."""
@@ -141,7 +155,7 @@ class Life:
         """The user as a store would show it."""
         sends: dict[tuple[str, str], PastSend] = {}
         for claim in self.claims.values():
-            if claim.state in ("claimed", "sent", "uncertain"):
+            if claim.may_have_gone_out:
                 sends[claim.episode_id, claim.stage] = PastSend(
                     at_ms=claim.claimed_ms,
                     rule=claim.rule,
@@ -150,7 +164,7 @@ class Life:
                     channel=claim.channel,
                 )
         return UserView(
-            user_id="u1",
+            user_id=self.user_id,
             last_active_ms=self.last_active_ms,
             endpoints=self.endpoints,
             episodes=tuple(self.episodes.values()),
@@ -163,7 +177,17 @@ class Life:
         return [d.reason for d in self.decisions if d.reason != "not_yet_due"]
 
     def _look(self, now_ms: int) -> None:
-        result = look(self.view(), self.rules, now_ms, paused=self.paused)
+        moment = Moment(
+            now_ms=now_ms,
+            wall_ms=now_ms,
+            paused=self.paused,
+            silences=standing(self.silences),
+            purse=self.purse,
+            pace=self.pace,
+        )
+        result = look_at(self.view(), self.rules, moment)
+        moment.puts_off(result.decisions, self.rules)
+        moment.sends(result.deliveries)
         self.decisions += result.decisions
         self.due_ms = result.due_ms
         assert result.due_ms is None or result.due_ms > now_ms, "a look must not ask for itself"
@@ -177,6 +201,7 @@ class Life:
         assert before is None or before.state == "retry", "an address is called once"
         number = round((now_ms - DAY_ZERO_MS) / DAY_MS, 4)
         self.calls.append((number, delivery.claim.stage, delivery.address))
+        self.texts.append(delivery.message.body)
         settled = settle(self.answer(delivery), delivery.claim, now_ms)
         self.claims[delivery.claim.send_id] = replace(
             delivery.claim, state=settled.state, reason=settled.reason, retry_ms=settled.retry_ms

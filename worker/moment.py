@@ -1,0 +1,49 @@
+"""The instant of a look: everything the ladder may look at that is not about the user.
+
+A value, but for its purse and pace, which count what the looks of one moment use up one after the
+other. The ladder only reads them; whoever writes a look's claims tells them. So the looks of a
+crowd that is due at once share one budget and one pace.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from worker.model import Decision, Delivery, Pause, Reason
+from worker.money import Purse
+from worker.pace import Pace
+from worker.rules.ruleset import RuleSet
+from worker.silences import Standing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """One instant."""
+
+    now_ms: int
+    """The present of the stream, by which stages fall due (P4)."""
+    wall_ms: int
+    """The present of the world, by which it is night (P6) and sends are paced; never before
+    `now_ms`."""
+    paused: Mapping[str, Pause] = field(default_factory=dict)
+    """By channel type."""
+    silences: Sequence[Standing] = ()
+    purse: Purse = field(default_factory=Purse)
+    pace: Pace = field(default_factory=Pace)
+
+    def sends(self, deliveries: Sequence[Delivery]) -> None:
+        """These deliveries go out: their money and their room are gone for the next look."""
+        self.purse.take(delivery.claim for delivery in deliveries)
+        for channel, sends in Counter(d.claim.channel for d in deliveries).items():
+            self.pace.take(channel, sends, self.wall_ms)
+
+    def puts_off(self, decisions: Sequence[Decision], rules: RuleSet) -> None:
+        """What waits for the sake of the pace gets its slot."""
+        for decision in decisions:
+            if decision.reason is Reason.RATE_WAIT:
+                rule = rules.rule_named(decision.rule)
+                stage = rule.stage_named(decision.stage or "") if rule else None
+                if stage is not None:
+                    self.pace.reserve(stage.channel, 1, self.wall_ms)
