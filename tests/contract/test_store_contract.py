@@ -24,6 +24,7 @@ from tests.store.world import (
     seen,
 )
 from worker.model import (
+    Adoption,
     Batch,
     Channel,
     ClaimState,
@@ -146,7 +147,7 @@ async def test_a_late_activity_does_not_wake_a_user_who_waits(world: World) -> N
 
 
 async def test_without_rules_nobody_becomes_due(world: World) -> None:
-    await world.store.adopt("none", rearm_after_ms=None, sends_for_ms=0)
+    await world.store.adopt(Adoption(revision="none", rearm_after_ms=None, sends_for_ms=0))
     await world.tell(seen("ann", 0), phone("ann"))
     assert await world.store.next_due_ms() is None
 
@@ -296,7 +297,9 @@ async def test_an_unchanged_profile_wakes_nobody(world: World) -> None:
 async def test_a_changed_profile_on_a_ladder_is_looked_at_at_once(world: World) -> None:
     await world.tell(seen("ann", 0), phone("ann"))
     await world.sweep(opening(7), on=7)
-    await world.store.adopt("slower", rearm_after_ms=30 * REARM_MS, sends_for_ms=SENDS_FOR_MS)
+    await world.store.adopt(
+        Adoption(revision="slower", rearm_after_ms=30 * REARM_MS, sends_for_ms=SENDS_FOR_MS)
+    )
     await world.views()
     await world.tell(replace(phone("ann", 8), opted_out=True), on=8)
     assert await world.store.next_due_ms() == day(8)
@@ -341,11 +344,13 @@ async def test_a_stop_holds_for_endpoints_that_come_later(world: World) -> None:
 async def test_a_new_rule_set_looks_at_everybody_it_may_want_something_of(world: World) -> None:
     await world.tell(seen("ann", -9), seen("bob", -3), seen("eve", -1), phone("eve"))
     await world.sweep(opening(7), on=7)
-    await world.store.adopt("second", rearm_after_ms=REARM_MS, sends_for_ms=0)
+    await world.store.adopt(Adoption(revision="second", rearm_after_ms=REARM_MS, sends_for_ms=0))
     assert set(await world.due(on=0)) == {"ann", "bob", "eve"}, "all of them are on a ladder"
     await world.tell(seen("ann", 0), seen("bob", -0.5), on=0)
     await world.views()
-    await world.store.adopt("third", rearm_after_ms=REARM_MS // 7, sends_for_ms=0)
+    await world.store.adopt(
+        Adoption(revision="third", rearm_after_ms=REARM_MS // 7, sends_for_ms=0)
+    )
     assert await world.due(on=0) == ["eve"]
     assert await world.due(on=1) == ["bob", "ann"]
 
@@ -353,7 +358,7 @@ async def test_a_new_rule_set_looks_at_everybody_it_may_want_something_of(world:
 async def test_the_same_rule_set_again_wakes_nobody(world: World) -> None:
     await world.tell(seen("ann", -9))
     await world.views()
-    await world.store.adopt("first", rearm_after_ms=REARM_MS, sends_for_ms=0)
+    await world.store.adopt(Adoption(revision="first", rearm_after_ms=REARM_MS, sends_for_ms=0))
     assert await world.store.next_due_ms() is None
 
 
@@ -368,6 +373,8 @@ async def test_sends_reach_back_as_far_as_the_rule_set_needs(world: World) -> No
         return Look(user_id=view.user_id, due_ms=day(9))
 
     for revision, sends_for in (("short", REARM_MS // 7), ("long", REARM_MS)):
-        await world.store.adopt(revision, rearm_after_ms=REARM_MS, sends_for_ms=sends_for)
+        await world.store.adopt(
+            Adoption(revision=revision, rearm_after_ms=REARM_MS, sends_for_ms=sends_for)
+        )
         await world.sweep(look, on=9)
     assert [len(view.sends) for view in found] == [0, 1]

@@ -23,6 +23,8 @@ from tests.store.world import (
     seen,
 )
 from worker.model import (
+    Adoption,
+    Arm,
     Channel,
     ClaimState,
     Delivery,
@@ -74,7 +76,9 @@ async def test_a_look_sees_the_latest_closed_episode_of_every_rule(world: World)
         start = 20 * number
         await world.tell(seen("ann", start), phone("ann"), on=start)
         await world.sweep(opening(start + 7), on=start + 7)
-    await world.store.adopt("two rules", rearm_after_ms=1, sends_for_ms=SENDS_FOR_MS)
+    await world.store.adopt(
+        Adoption(revision="two rules", rearm_after_ms=1, sends_for_ms=SENDS_FOR_MS)
+    )
     await world.sweep(opening(50, rule="other"), on=50)
     await world.tell(seen("ann", 60), on=60)
     episodes = (await world.view_of("ann")).episodes
@@ -155,7 +159,7 @@ async def test_a_send_is_never_claimed_twice(world: World, state: ClaimState) ->
     (send_id,) = await world.claimed("ann")
     if state is not ClaimState.CLAIMED:
         await world.settle(Sent(send_id=send_id), state=state, on=7)
-    await world.store.adopt("again", rearm_after_ms=1, sends_for_ms=SENDS_FOR_MS)
+    await world.store.adopt(Adoption(revision="again", rearm_after_ms=1, sends_for_ms=SENDS_FOR_MS))
     with pytest.raises(AssertionError, match="claimed twice"):
         await world.sweep(opening(8), on=8)
     assert [c.state for c in (await world.view_of("ann")).claims] == [state]
@@ -220,6 +224,8 @@ async def test_an_open_episode_is_kept_as_a_look_leaves_it(world: World) -> None
         hold=Reason.QUIET_HOURS,
         held_ms=day(8),
         last_stage="nudge",
+        last_sent_ms=day(7),
+        arm=Arm.HOLDOUT,
     )
     ended = replace(
         after,
@@ -230,9 +236,13 @@ async def test_an_open_episode_is_kept_as_a_look_leaves_it(world: World) -> None
         outcome=EpisodeOutcome.EXHAUSTED,
     )
     for episode in (after, ended):
-        await world.store.adopt(str(episode.stage), rearm_after_ms=1, sends_for_ms=SENDS_FOR_MS)
+        await world.store.adopt(
+            Adoption(revision=str(episode.stage), rearm_after_ms=1, sends_for_ms=SENDS_FOR_MS)
+        )
         await world.sweep(leaving(episode), on=9)
-        await world.store.adopt("to see", rearm_after_ms=1, sends_for_ms=SENDS_FOR_MS)
+        await world.store.adopt(
+            Adoption(revision="to see", rearm_after_ms=1, sends_for_ms=SENDS_FOR_MS)
+        )
         assert (await world.views())["ann"].episodes == (episode,)
 
 

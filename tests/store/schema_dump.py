@@ -12,9 +12,19 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from tests.store.world import World, mailbox, open_store, opening, phone, seen
-from worker.model import ClaimState, Sent
+from tests.store.world import (
+    World,
+    goal,
+    mailbox,
+    open_store,
+    opening,
+    phone,
+    seen,
+    sending,
+)
+from worker.model import ClaimState, Sent, SilenceKind
 from worker.store.migrations import APPLICATION_ID, SCHEMA_VERSION
+from worker.store.silencebook import SilenceBook
 
 FOLDER = Path(__file__).parent
 
@@ -25,16 +35,21 @@ def path_of(version: int) -> Path:
 
 
 async def fill(path: Path) -> None:
-    """Ann was sent a push and is silent; Bob came back; a phone nobody has a name for."""
+    """Ann was sent a push and is silent; Bob came back and bought; a phone nobody has a name for;
+    a silence that stands."""
     store = await open_store(path)
     world = await World(store).begin()
     await world.tell(seen("ann", 0), phone("ann"), mailbox("ann", "ann@example.com"))
     await world.tell(seen("bob", 0), phone("bob"), seen(None, 1, endpoint_id="unnamed"))
-    swept = await world.sweep(opening(7), on=7)
+    swept = await world.sweep(opening(7, variant="warm", cost_micros=5), on=7)
     sent = [Sent(send_id=delivery.claim.send_id) for delivery in swept.deliveries]
     await world.settle(*sent, state=ClaimState.SENT, on=7)
-    await world.tell(seen("bob", 8), on=8)
+    await world.sweep(sending(7), on=7)
+    await world.tell(seen("bob", 8), goal("bob", 8), on=8)
     await store.close()
+    SilenceBook(str(path), clock=world.clock).add(
+        SilenceKind.SILENCE, ['rule="winback"'], ends_ms=None, author="eve", comment="a mishap"
+    )
 
 
 def dump() -> str:

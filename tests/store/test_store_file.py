@@ -16,7 +16,7 @@ import pytest
 
 from tests.store.world import STREAM, World, day, open_store, opening, phone, seen
 from worker.errors import SettingsError, StateDamaged, StateInUse, StateUnwritable
-from worker.model import ClaimState, DeadLetter, DeadReason, Look, Position, UserView
+from worker.model import Adoption, ClaimState, DeadLetter, DeadReason, Look, Position, UserView
 from worker.store import intake
 from worker.store.intake import Incident
 from worker.store.sqlite import SqliteStore
@@ -112,10 +112,10 @@ async def test_adopting_rules_that_was_cut_off_begins_again(
 
     monkeypatch.setattr(store._clock, "sleep", die)
     with pytest.raises(KeyboardInterrupt):
-        await store.adopt("second", rearm_after_ms=1, sends_for_ms=0)
+        await store.adopt(Adoption(revision="second", rearm_after_ms=1, sends_for_ms=0))
     await store.close()
     again = await open_store(path)
-    await again.adopt("second", rearm_after_ms=1, sends_for_ms=0)
+    await again.adopt(Adoption(revision="second", rearm_after_ms=1, sends_for_ms=0))
     assert len(await World(again).due(on=0)) == 5
     await again.close()
 
@@ -280,6 +280,21 @@ async def test_the_oldest_dead_letters_make_room(
         "SELECT sequence_number, bytes, data FROM dead_letters"
     )
     assert kept.fetchall() == [(str(number), 10, b"0123") for number in (2, 3, 4)]
+    await store.close()
+
+
+async def test_the_journal_is_kept_90_days_and_spent_episodes_400(path: Path) -> None:
+    store = await open_store(path)
+    world = await World(store).begin()
+    for start in (0, 20, 40):
+        await world.tell(seen("ann", start), phone("ann"), on=start)
+        await world.sweep(opening(start + 7), on=start + 7)
+    await world.tell(seen("ann", 60), on=60)
+    assert await store.prune(now_ms=day(97)) == 0, "nothing is 90 days old"
+    assert await store.prune(now_ms=day(300)) == 6, "the journal, after 90 days"
+    assert await store.prune(now_ms=day(419)) == 0, "closed less than 400 days ago"
+    assert await store.prune(now_ms=day(1_000)) == 4, "two episodes with a claim each"
+    assert await store.prune(now_ms=day(1_000)) == 0
     await store.close()
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.store.schema_dump import path_of
-from tests.store.world import LATER, World, day, open_store, opening
+from tests.store.world import FILES, LATER, World, day, goal, open_store, opening
 from worker.errors import StateTooNew, TryLater
-from worker.model import ClaimState, EpisodeOutcome
+from worker.model import Adoption, Arm, ClaimState, EpisodeOutcome
 from worker.store.migrations import MIGRATIONS, SCHEMA_VERSION, script_from
 from worker.store.reading import StateReader
+from worker.store.silencebook import SilenceBook
 from worker.testing import FakeClock
 
 VERSIONS = range(1, SCHEMA_VERSION + 1)
@@ -39,14 +40,14 @@ async def test_a_file_of_every_version_opens_with_what_it_knew(
     load(version, tmp_path / "state.db")
     store = await open_store(tmp_path / "state.db")
     world = World(store)
-    await store.adopt("after the upgrade", rearm_after_ms=1, sends_for_ms=0)
+    await store.adopt(Adoption(revision="after the upgrade", rearm_after_ms=1, sends_for_ms=0))
     views = await world.views(on=LATER)
     assert set(views) == {"ann", "bob", "anonymous:unnamed"}
     ann, bob = views["ann"], views["bob"]
     assert {endpoint.endpoint_id for endpoint in ann.endpoints} == {"phone-ann", "mail-ann"}
     assert [claim.state for claim in ann.claims] == [ClaimState.SENT]
     assert [(e.outcome, e.closed_ms) for e in bob.episodes] == [(EpisodeOutcome.RETURNED, day(8))]
-    await store.adopt("and again", rearm_after_ms=1, sends_for_ms=0)
+    await store.adopt(Adoption(revision="and again", rearm_after_ms=1, sends_for_ms=0))
     with pytest.raises(AssertionError, match="claimed twice"):
         await world.sweep(opening(LATER), on=LATER, users_max=1)
     await store.close()
@@ -100,11 +101,44 @@ async def test_a_file_of_a_newer_comeback_is_refused_and_both_versions_named(
         StateReader(str(path), clock=FakeClock())
 
 
-def test_a_file_that_waits_for_its_upgrade_is_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_file_that_waits_for_its_upgrade_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    load(1, path)
+    before = path.read_bytes()
+    with pytest.raises(TryLater, match="Start its worker once"):
+        StateReader(str(path), clock=FakeClock())
+    with pytest.raises(TryLater, match="Start its worker once"):
+        SilenceBook(str(path), clock=FakeClock()).end(1, author="eve")
+    assert path.read_bytes() == before
+
+
+async def test_the_second_version_knows_when_the_first_sent_its_last_stage(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    load(1, path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE episodes SET last_stage = stage WHERE user_id = 'ann'")
+        connection.commit()
+    store = await open_store(path)
+    world = World(store)
+    assert (await world.tell(goal("ann", 8), goal("bob", 8), on=8)).conversions_credited == 1
+    views = {user: await world.view_of(user) for user in ("ann", "bob")}
+    sent = {user: view.episodes[0].last_sent_ms for user, view in views.items()}
+    assert sent == {"ann": day(7), "bob": None}
+    assert {e.arm for view in views.values() for e in view.episodes} == {Arm.TREATED}
+    await store.close()
+
+
+async def test_a_rule_set_an_older_version_adopted_gets_its_files_without_a_look_at_anybody(
+    tmp_path: Path,
 ) -> None:
     path = tmp_path / "state.db"
     load(1, path)
-    monkeypatch.setattr("worker.store.reading.SCHEMA_VERSION", 2)
-    with pytest.raises(TryLater, match="Start its worker once"):
-        StateReader(str(path), clock=FakeClock())
+    store = await open_store(path)
+    await World(store).views()
+    await World(store).begin()
+    assert await store.next_due_ms() is None, "the same revision wakes nobody"
+    (ladder,) = await store.retired({})
+    assert (ladder.rule, ladder.revision, ladder.contents) == ("winback", "r1", FILES)
+    with StateReader(str(path), clock=FakeClock()) as state:
+        assert state.rule_set_in_force() == FILES
+    await store.close()

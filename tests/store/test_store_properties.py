@@ -39,6 +39,8 @@ endpoints = st.builds(
     active=st.none() | st.booleans(),
     opted_out=st.none() | st.booleans(),
     locale=st.none() | st.sampled_from(["ko", "en"]),
+    region=st.none() | st.sampled_from(["TX", "Bavaria"]),
+    app=st.none() | st.sampled_from(["app-1", "app-2"]),
     attributes=st.none() | st.sampled_from([{"plan": ("free",)}, {"plan": ("paid",), "x": ()}]),
 )
 

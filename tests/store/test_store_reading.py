@@ -13,9 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.world import World, day, mailbox, open_store, opening, phone, seen
+from tests.store.world import (
+    World,
+    day,
+    goal,
+    mailbox,
+    open_store,
+    opening,
+    phone,
+    seen,
+    sending,
+)
 from worker.errors import StateInUse, TryLater, UsageError
 from worker.model import (
+    Arm,
     Channel,
     ClaimState,
     DeadLetter,
@@ -31,6 +42,8 @@ from worker.model import (
     UserView,
 )
 from worker.store import reading
+from worker.store.journal import CONVERTED, CREDIT
+from worker.store.migrations import SCHEMA_VERSION
 from worker.store.reading import StateReader
 from worker.testing import FakeClock
 
@@ -188,8 +201,64 @@ async def test_the_summary_counts_everything(world: World, path: Path) -> None:
     )
     assert summary.dead_letters == {"not_json": 1}
     assert (summary.revision, summary.adopted_ms) == ("first", day(0))
-    assert summary.schema_version == 1
+    assert summary.schema_version == SCHEMA_VERSION
     assert summary.file_bytes > 0
+
+
+async def test_the_summary_tells_of_money_and_conversions(world: World, path: Path) -> None:
+    await world.claimed("ann", "bob", cost_micros=30)
+    await world.store.recover(now_ms=day(7))
+    await world.sweep(sending(7), on=7)
+    await world.on_ladder("eve", since=10, sent=17, arm=Arm.HOLDOUT)
+    await world.tell(seen("dan", 10), phone("dan", 10), goal("ann", 8), goal("eve", 18), on=18)
+    await world.sweep(opening(18), on=18)
+    with reader(path) as state:
+        summary = state.summary(now_ms=day(7.4))
+        assert state.summary(now_ms=day(7.6)).spent_today == {}, "a new day has begun"
+    assert summary.spent_today == {"push": 60}
+    assert summary.conversions == {
+        ("winback", "holdout", "nudge"): (1, 1),
+        ("winback", "treated", None): (1, 0),
+        ("winback", "treated", "nudge"): (2, 1),
+    }
+
+
+async def test_users_are_gone_through_in_the_order_of_their_ids(world: World, path: Path) -> None:
+    await world.claimed("bob")
+    await world.tell(seen("eve", 1), seen("ann", 2), phone("nobody"))
+    with reader(path) as state:
+        first = state.users("", 2)
+        rest = state.users(first[-1].user_id, 2)
+        assert state.users(rest[-1].user_id, 2) == ()
+        assert [view.user_id for view in (*first, *rest)] == ["ann", "bob", "eve"]
+        assert list(first) == [state.user("ann"), state.user("bob")]
+        nobody = UserView(user_id="dan", last_active_ms=None)
+        assert state.views(["bob", "dan", "ann"]) == (first[1], nobody, first[0])
+        assert state.recency("", 2) == (("ann", day(2), False), ("bob", day(0), True))
+        assert state.recency("bob", 2) == (("eve", day(1), False),)
+
+
+async def test_attribute_names_are_those_of_the_newest_endpoints(
+    world: World, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with reader(path) as state:
+        assert state.attribute_names() == (frozenset(), frozenset())
+        await world.tell(phone("ann"), replace(phone("bob"), attributes={"tier": ()}))
+        await world.tell(replace(phone("eve"), attributes=None, user_attributes=None))
+        assert tuple(map(set, state.attribute_names())) == ({"name"}, {"plan", "tier"})
+        monkeypatch.setattr(reading, "ATTRIBUTES_SAMPLED_MAX", 2)
+        assert tuple(map(set, state.attribute_names())) == ({"name"}, {"tier"})
+
+
+async def test_a_conversion_is_in_the_journal_once(world: World, path: Path) -> None:
+    await world.on_ladder("ann", since=0, sent=7)
+    await world.tell(goal("ann", 9), on=9)
+    await world.tell(goal("ann", 8), on=10)
+    with reader(path) as state:
+        entry, *before = state.journal_of("ann", 10)
+    assert (entry.at_ms, entry.action, entry.reason) == (day(9), CREDIT, CONVERTED)
+    assert (entry.rule, entry.stage, entry.outcome) == ("winback", "nudge", None)
+    assert CONVERTED not in {earlier.reason for earlier in before}
 
 
 async def test_an_empty_state_has_a_summary_too(path: Path) -> None:

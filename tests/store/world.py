@@ -9,16 +9,20 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Protocol
 
 from worker.model import (
     DAY_MS,
     Action,
     Activity,
+    Adoption,
     Applied,
+    Arm,
     Batch,
     Channel,
     Claim,
     ClaimState,
+    Conversion,
     DeadLetter,
     Decision,
     Delivery,
@@ -32,6 +36,8 @@ from worker.model import (
     Reason,
     Receipt,
     Settlement,
+    Silence,
+    SilenceKind,
     Stop,
     StreamIdentity,
     Swept,
@@ -50,10 +56,10 @@ NOON_MS = 1_793_448_000_000
 STREAM = StreamIdentity(name="events", created_ms=1)
 REARM_MS = 7 * DAY_MS
 SENDS_FOR_MS = 400 * DAY_MS
+FILES = {"shop.yaml": b"apiVersion: v1\n", "templates/nudge.yaml": b"body: hi\n"}
+"""The files of the first rule set; what they say is nothing to a store."""
 LATER = 300
 """A day on which everybody with a due time is due."""
-
-STORES = {"memory": ":memory:", "file": "state.db"}
 
 
 def day(number: float) -> int:
@@ -61,9 +67,30 @@ def day(number: float) -> int:
     return NOON_MS + round(number * DAY_MS)
 
 
-async def open_store(path: Path | str, *, wait: bool = False) -> SqliteStore:
+class SilencesByHand(Protocol):
+    """What people do to a store beside the worker: the verbs of `SilenceBook` that change it."""
+
+    def add(
+        self,
+        kind: SilenceKind,
+        matchers: Sequence[str],
+        *,
+        ends_ms: int | None,
+        author: str,
+        comment: str,
+    ) -> Silence:
+        """A silence from now on."""
+
+    def end(self, silence_id: int, *, author: str) -> Silence:
+        """The silence ends now."""
+
+
+async def open_store(
+    path: Path | str, *, wait: bool = False, clock: FakeClock | None = None
+) -> SqliteStore:
     """A store whose clock stands at day 0."""
-    return await SqliteStore.open(str(path), wait=wait, clock=FakeClock(now_ms=NOON_MS))
+    clock = clock or FakeClock(now_ms=NOON_MS)
+    return await SqliteStore.open(str(path), wait=wait, clock=clock)
 
 
 def seen(user_id: str | None, at: float, **who: str) -> Activity:
@@ -84,8 +111,10 @@ def phone(user_id: str | None, at: float = 0, *, name: str = "", token: str = ""
         opted_out=False,
         timezone="Asia/Seoul",
         country="KR",
+        region="Seoul",
         locale="ko",
         platform="android",
+        app="app-1",
         attributes={"plan": ("free",)},
         user_attributes={"name": ("Ann", "A.")},
     )
@@ -102,22 +131,48 @@ def mailbox(user_id: str, address: str, at: float = 0) -> Endpoint:
     )
 
 
-class World:
-    """A store and the stream it reads."""
+def goal(user_id: str | None, at: float, *, within: float = 3, **who: str) -> Conversion:
+    """A user did on a day what `winback` hopes for, within so many days."""
+    return Conversion(
+        at_ms=day(at), rule="winback", within_ms=round(within * DAY_MS), user_id=user_id, **who
+    )
 
-    def __init__(self, store: Store) -> None:
+
+class World:
+    """A store and the stream it reads; `book` is how people silence it by hand."""
+
+    def __init__(
+        self, store: Store, *, clock: FakeClock | None = None, book: SilencesByHand | None = None
+    ) -> None:
         self.store = store
+        self.clock = clock or FakeClock(now_ms=NOON_MS)
+        self._book = book
         self._sequence = itertools.count(1)
+        self._looks = itertools.count(1)
+
+    @property
+    def book(self) -> SilencesByHand:
+        """Only where the test was given a store with one."""
+        assert self._book is not None
+        return self._book
 
     async def begin(self, *, rearm_ms: int | None = REARM_MS) -> World:
         """Knows the stream, and a rule set whose shortest silence is 7 days."""
         await self.store.positions(STREAM)
-        await self.store.adopt("first", rearm_after_ms=rearm_ms, sends_for_ms=SENDS_FOR_MS)
+        await self.store.adopt(
+            Adoption(
+                revision="first",
+                rearm_after_ms=rearm_ms,
+                sends_for_ms=SENDS_FOR_MS,
+                rules={"winback": "r1"},
+                contents=FILES,
+            )
+        )
         return self
 
     async def tell(
         self,
-        *signals: Activity | Endpoint | Stop | Receipt | DeadLetter,
+        *signals: Activity | Endpoint | Stop | Receipt | Conversion | DeadLetter,
         on: float = 0,
         position: Position | None = None,
     ) -> Applied:
@@ -127,6 +182,7 @@ class World:
             endpoints=tuple(s for s in signals if isinstance(s, Endpoint)),
             stops=tuple(s for s in signals if isinstance(s, Stop)),
             receipts=tuple(s for s in signals if isinstance(s, Receipt)),
+            conversions=tuple(s for s in signals if isinstance(s, Conversion)),
             dead_letters=tuple(s for s in signals if isinstance(s, DeadLetter)),
         )
         batch = Batch(
@@ -169,16 +225,33 @@ class World:
 
     async def view_of(self, user: str) -> UserView:
         """What is known of a user; everybody on a ladder is made due for it by new rules."""
-        await self.store.adopt(f"to see {user}", rearm_after_ms=1, sends_for_ms=SENDS_FOR_MS)
+        await self.store.adopt(
+            Adoption(
+                revision=f"to see {user} {next(self._looks)}",
+                rearm_after_ms=1,
+                sends_for_ms=SENDS_FOR_MS,
+            )
+        )
         return (await self.views())[user]
 
-    async def claimed(self, *users: str) -> list[str]:
-        """Users on day 7 with their stage claimed; the send ids in the users' order."""
+    async def claimed(self, *users: str, **more: Any) -> list[str]:
+        """Users on day 7 with their stage claimed; the send ids in the users' order. `more` is for
+        `claim_of`."""
         for user in users:
             await self.tell(seen(user, 0), phone(user))
-        swept = await self.sweep(opening(7), on=7)
+        swept = await self.sweep(opening(7, **more), on=7)
         by_user = {d.claim.user_id: d.claim.send_id for d in swept.deliveries}
         return [by_user[user] for user in users]
+
+    async def on_ladder(
+        self, user: str, *, since: float, sent: float, arm: Arm = Arm.TREATED
+    ) -> None:
+        """A user, silent since a day, whose stage was sent 7 days later, and counts as sent on
+        another day."""
+        await self.tell(seen(user, since), phone(user), on=since)
+        await self.sweep(opening(since + 7), on=since + 7)
+        await self.store.recover(now_ms=day(since + 7))
+        await self.sweep(sending(sent, arm=arm), on=since + 7)
 
     async def settle(self, *outcomes: Outcome, state: ClaimState, on: float) -> None:
         """Writes answers of one kind, on a day."""
@@ -201,11 +274,35 @@ def again(on: float) -> Callable[[UserView], Look]:
     return lambda view: Look(user_id=view.user_id, due_ms=day(on))
 
 
+def holding(on: float, reason: Reason) -> Callable[[UserView], Look]:
+    """Opens an episode whose stage waits, and looks at it again when something changes."""
+
+    def look(view: UserView) -> Look:
+        held = replace(episode_of(view, on), hold=reason, held_ms=day(on))
+        return replace(parked(view), episodes=(held,))
+
+    return look
+
+
+def sending(on: float, *, arm: Arm = Arm.TREATED) -> Callable[[UserView], Look]:
+    """The stage of an open episode was sent, or would have been; the next one waits for long."""
+
+    def look(view: UserView) -> Look:
+        after = [
+            replace(e, arm=arm, stage="mail", last_stage=e.stage, last_sent_ms=day(on))
+            for e in view.episodes
+            if e.is_open
+        ]
+        return replace(parked(view), episodes=tuple(after))
+
+    return look
+
+
 def opening(
-    on: float, *, rule: str = "winback", stage: str = "nudge"
+    on: float, *, rule: str = "winback", stage: str = "nudge", **more: Any
 ) -> Callable[[UserView], Look]:
     """Opens an episode of a silence and sends its stage to every push address; a claim that is in
-    RETRY is tried again."""
+    RETRY is tried again. `more` is for `claim_of`."""
 
     def look(view: UserView) -> Look:
         assert view.last_active_ms is not None
@@ -215,7 +312,7 @@ def opening(
         deliveries = []
         for endpoint in view.endpoints:
             if endpoint.channel is Channel.PUSH:
-                claim = claim_of(episode, endpoint.address or "", on, stage=stage)
+                claim = claim_of(episode, endpoint.address or "", on, stage=stage, **more)
                 before = earlier.get(claim.send_id)
                 attempt = before.attempt + 1 if before else 1
                 deliveries.append(delivery_of(claim, endpoint, attempt=attempt))
@@ -256,9 +353,11 @@ def episode_of(
     )
 
 
-def claim_of(episode: Episode, address: str, on: float, *, stage: str = "nudge") -> Claim:
-    """A claim for one address of an episode's stage."""
-    return Claim(
+def claim_of(
+    episode: Episode, address: str, on: float, *, stage: str = "nudge", **more: Any
+) -> Claim:
+    """A claim for one address of an episode's stage; `more` are fields of it."""
+    claim = Claim(
         send_id=send_id_of(episode.episode_id, stage, address),
         user_id=episode.user_id,
         rule=episode.rule,
@@ -269,6 +368,7 @@ def claim_of(episode: Episode, address: str, on: float, *, stage: str = "nudge")
         address_hash=address_hash_of(address),
         claimed_ms=day(on),
     )
+    return replace(claim, **more)
 
 
 def delivery_of(claim: Claim, endpoint: Endpoint, *, attempt: int = 1) -> Delivery:

@@ -25,6 +25,8 @@ from worker.errors import (
     StateInUse,
     StateTooNew,
     StateUnwritable,
+    TryLater,
+    UsageError,
 )
 from worker.store import statements
 from worker.store.migrations import APPLICATION_ID, SCHEMA_VERSION, script_from
@@ -35,8 +37,9 @@ SQLITE_MIN = (3, 37, 0)
 """STRICT tables; RETURNING, UPDATE FROM and generated columns are older."""
 
 BUSY_TIMEOUT_MS = 200
-"""How long a transaction waits for somebody else's write lock. Only a person with the sqlite3 shell
-can hold one; the event loop stands still meanwhile."""
+"""How long a transaction waits for somebody else's write lock: a `comeback silence` holds it for
+milliseconds, a person with the sqlite3 shell for as long as they like. The event loop stands still
+meanwhile."""
 
 CACHE_KIB = 65_536
 WAL_CHECKPOINT_PAGES = 4_096
@@ -107,6 +110,26 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
 
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """One moment of the state, to read only; takes no lock and waits for nobody.
+
+        Raises StateUnwritable, StateInUse or StateDamaged.
+        """
+        with translated(self.path):
+            self._connection.execute("BEGIN")
+            try:
+                yield self._connection
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+    def foreign_version(self) -> int:
+        """Changes when another connection has changed the file; takes microseconds."""
+        with translated(self.path):
+            version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+            return version
+
     def close(self) -> None:
         """Writes the log back into the file and closes it; a second call does nothing."""
         with translated(self.path):
@@ -155,6 +178,26 @@ def check_ours(connection: sqlite3.Connection, path: str) -> int:
             "from before the upgrade."
         )
     return version
+
+
+def check_current(connection: sqlite3.Connection, path: str) -> None:
+    """The file must be of this version of comeback. Raises StateDamaged, StateTooNew, and TryLater
+    when a worker has yet to bring it up to date."""
+    version = check_ours(connection, path)
+    if version < SCHEMA_VERSION:
+        raise TryLater(
+            f"{path}: has schema version {version}, this comeback reads version "
+            f"{SCHEMA_VERSION}. Start its worker once; it brings the file up to date."
+        )
+
+
+def require_file(path: str) -> None:
+    """Raises UsageError when there is no state file: only the worker makes one."""
+    if not Path(path).is_file():
+        raise UsageError(
+            f"{path}: there is no state file here. Name the one the worker uses, or start the "
+            "worker once to make it."
+        )
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 Folding is idempotent and its order does not matter: recency is a maximum, facts of the address book
 keep their times, positions never go back. So a batch that is read again after a crash changes
-nothing. An activity closes the episodes whose silence it ends (P3).
+nothing. An activity closes the episodes whose silence it ends (P3); a conversion told in the
+same batch is credited all the same.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from worker.store.addressbook import (
     write_stops,
 )
 from worker.store.connection import want
+from worker.store.conversions import credit_conversions
 from worker.store.journal import closing, tell
 
 DEAD_LETTERS_MAX = 100_000
@@ -75,6 +77,7 @@ def apply_effect(
     if look_again:
         want(connection, look_again)
         connection.execute(statements.LOOK_AGAIN, moments)
+    credited = credit_conversions(connection, effect.conversions, now_ms=now_ms)
     matched = sum(_settle_receipt(connection, receipt) for receipt in effect.receipts)
     behind = _move_position(connection, batch)
     count(Incident.POSITION_BEHIND, behind)
@@ -87,6 +90,7 @@ def apply_effect(
         episodes_returned=returned,
         receipts_matched=matched,
         activities_unknown=unknown,
+        conversions_credited=credited,
     )
 
 

@@ -1,7 +1,8 @@
 """The journal: what happened to a user and why, written with the change it tells of (P10).
 
-Rows are plain text beside the enums of the model, because two things can happen to a user that are
-no decision of the ladder: a look that failed, and a call that nobody saw the end of.
+Rows are plain text beside the enums of the model, because three things can happen to a user that
+are no decision of the ladder: a look that failed, a call that nobody saw the end of, and a
+conversion.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ from worker.store import statements
 
 LOOK_FAILED = "look_failed"
 STOPPED_MID_CALL = "stopped_mid_call"
+CONVERTED = "converted"
+
+CREDIT = "credit"
+"""The action of a conversion: the episode has it to its credit, and is otherwise as it was."""
 
 _VALUES = attrgetter(*statements.JOURNAL_COLUMNS.split(", "))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
-    """One line of a user's story. `reason` is a value of `Reason`, or one of the two above."""
+    """One line of a user's story. `action` is a value of `Action`, or `CREDIT`; `reason` is a value
+    of `Reason`, or one of the three above."""
 
     at_ms: int
     user_id: str

@@ -25,6 +25,7 @@ from worker.model import (
     Delivery,
     Episode,
     Look,
+    ReceiptStatus,
     Rejected,
     Retry,
     Sent,
@@ -36,11 +37,13 @@ from worker.model import (
     address_hash_of,
 )
 from worker.ports import Admits, Decide
+from worker.retry import TEMPORARY_ATTEMPTS_MAX
 from worker.store import statements
 from worker.store.addressbook import replace_token, suppress
 from worker.store.connection import want
 from worker.store.intake import Incident
 from worker.store.journal import LOOK_FAILED, STOPPED_MID_CALL, JournalEntry, entry_of, tell
+from worker.store.spends import add_spends, give_back
 from worker.store.views import read_views
 
 LOOK_FAILED_AGAIN_MS = HOUR_MS
@@ -51,6 +54,8 @@ DETAIL_CHARACTERS_MAX = 500
 
 _EPISODE_VALUES = attrgetter(*statements.EPISODE_COLUMNS.split(", "))
 _CLAIM_VALUES = attrgetter(*statements.CLAIM_COLUMNS.split(", "))
+
+_TOLD_SENT = (ReceiptStatus.DELIVERED, ReceiptStatus.BUFFERED)
 
 log = structlog.get_logger()
 
@@ -144,11 +149,12 @@ def put_episodes(connection: sqlite3.Connection, episodes: Sequence[Episode]) ->
 
 
 def put_claims(connection: sqlite3.Connection, claims: Sequence[Claim]) -> None:
-    """Writes claims: new ones, or the next attempt of one that is in RETRY. Anything else would be
-    a second call for one send (P1)."""
+    """Writes claims and what they cost: new ones, or the next attempt of one that is in RETRY.
+    Anything else would be a second call for one send (P1)."""
     assert all(claim.state is ClaimState.CLAIMED for claim in claims)
     put = connection.executemany(statements.PUT_CLAIM, map(_CLAIM_VALUES, claims)).rowcount
     assert not claims or put == len(claims), "a send was claimed twice"
+    add_spends(connection, claims)
 
 
 def settle_claims(
@@ -161,10 +167,13 @@ def settle_claims(
     users: set[str] = set()
     stops: list[tuple[str, Channel, StopReason, int]] = []
     tokens: list[tuple[str, str, str]] = []
+    unsent: list[tuple[int, str, int]] = []
     rows = connection.execute(statements.CLAIMS_WANTED).fetchall()
-    for send_id, user_id, channel, address_hash, state in rows:
+    for send_id, user_id, channel, address_hash, state, claimed_ms, cost_micros, receipt in rows:
         assert state == ClaimState.CLAIMED, f"send {send_id} is {state}, its outcome is known"
         users.add(user_id)
+        if cost_micros and _was_not_sent(by_send_id[send_id], receipt):
+            unsent.append((claimed_ms, channel, cost_micros))
         match by_send_id[send_id].outcome:
             case Rejected(stop=StopReason() as stop):
                 stops.append((address_hash, Channel(channel), stop, now_ms))
@@ -177,12 +186,21 @@ def settle_claims(
         statements.SETTLE, (_settled(settlement, now_ms) for settlement in settlements)
     ).rowcount
     assert not settlements or settled == len(settlements)
+    give_back(connection, unsent)
     suppress(connection, stops)
     for user_id, address_hash, token in tokens:
         replace_token(
             connection, user_id=user_id, address_hash=address_hash, token=token, at_ms=now_ms
         )
     _due_now(connection, users, now_ms)
+
+
+def _was_not_sent(settlement: Settlement, receipt: str | None) -> bool:
+    """Certainly not: an uncertain call that is repeated may have been. What a receipt calls
+    delivered was, unless the provider says that it never will be."""
+    if isinstance(settlement.outcome, Retry) and settlement.state is ClaimState.RETRY:
+        return receipt not in _TOLD_SENT
+    return isinstance(settlement.outcome, Retry | Rejected)
 
 
 def _settled(settlement: Settlement, now_ms: int) -> dict[str, str | int | None]:
@@ -201,9 +219,11 @@ def _settled(settlement: Settlement, now_ms: int) -> dict[str, str | int | None]
 
 
 def recover_claims(connection: sqlite3.Connection, *, now_ms: int) -> int:
-    """Claims nobody saw the end of become uncertain; returns how many. One that already has a
-    receipt was sent."""
-    rows = connection.execute(statements.RECOVER, {"now_ms": now_ms}).fetchall()
+    """Claims nobody saw the end of become uncertain, or, where the rule says `on_uncertain: resend`
+    and attempts are left, are tried again; returns how many. One that already has a receipt was
+    sent."""
+    moments = {"now_ms": now_ms, "attempts_max": TEMPORARY_ATTEMPTS_MAX}
+    rows = connection.execute(statements.RECOVER, moments).fetchall()
     tell(
         connection,
         (
@@ -220,7 +240,7 @@ def recover_claims(connection: sqlite3.Connection, *, now_ms: int) -> int:
         ),
     )
     _due_now(connection, {row[0] for row in rows}, now_ms)
-    return sum(row[4] == ClaimState.UNCERTAIN for row in rows)
+    return sum(row[4] != ClaimState.SENT for row in rows)
 
 
 def _due_now(connection: sqlite3.Connection, user_ids: set[str], now_ms: int) -> None:

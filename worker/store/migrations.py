@@ -152,7 +152,58 @@ CREATE TABLE rule_sets (
 ) STRICT;
 """
 
-MIGRATIONS: tuple[str, ...] = (FIRST,)
+SECOND = """
+ALTER TABLE endpoints ADD COLUMN region TEXT;
+ALTER TABLE endpoints ADD COLUMN app TEXT;
+
+ALTER TABLE episodes ADD COLUMN last_sent_ms INTEGER;
+ALTER TABLE episodes ADD COLUMN arm TEXT NOT NULL DEFAULT 'treated';
+ALTER TABLE episodes ADD COLUMN converted_ms INTEGER;
+UPDATE episodes SET last_sent_ms = (
+  SELECT max(claimed_ms) FROM claims
+  WHERE claims.episode_id = episodes.episode_id AND stage = last_stage
+) WHERE last_stage IS NOT NULL;
+-- Whose stages wait for what, and which ladders are still walked.
+CREATE INDEX episodes_held ON episodes (hold, user_id) WHERE hold IS NOT NULL;
+CREATE INDEX episodes_by_ladder ON episodes (rule, revision) WHERE closed_ms IS NULL;
+
+ALTER TABLE claims ADD COLUMN variant TEXT NOT NULL DEFAULT '';
+ALTER TABLE claims ADD COLUMN cost_micros INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE claims ADD COLUMN resend INTEGER NOT NULL DEFAULT 0;
+
+-- What the claims made in a span of time have cost; `at_ms` is its beginning.
+CREATE TABLE spends (
+  at_ms INTEGER NOT NULL,
+  channel TEXT NOT NULL,
+  micros INTEGER NOT NULL CHECK (micros >= 0),
+  PRIMARY KEY (at_ms, channel)
+) STRICT, WITHOUT ROWID;
+
+-- contents: the files of the set, packed; NULL when they were not kept.
+ALTER TABLE rule_sets ADD COLUMN contents BLOB;
+-- The latest rule set that has a rule in this revision. Only ladders that somebody walks, or that a
+-- kept rule set has, are here.
+CREATE TABLE ladders (
+  rule TEXT NOT NULL,
+  revision TEXT NOT NULL,
+  rule_set INTEGER NOT NULL,
+  PRIMARY KEY (rule, revision)
+) STRICT, WITHOUT ROWID;
+
+-- matchers: JSON list of texts. Written by people, beside the worker.
+CREATE TABLE silences (
+  silence_id INTEGER PRIMARY KEY,
+  kind TEXT NOT NULL,
+  matchers TEXT NOT NULL,
+  begins_ms INTEGER NOT NULL,
+  ends_ms INTEGER,
+  author TEXT NOT NULL,
+  comment TEXT NOT NULL,
+  ended_by TEXT
+) STRICT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (FIRST, SECOND)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 

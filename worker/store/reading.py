@@ -1,4 +1,4 @@
-"""The state as people read it: `explain` and `state`, also while the worker runs.
+"""The state as people read it: `explain`, `state`, `plan`, also while the worker runs.
 
 Opens the file read-only and never takes its lock. A query that is open keeps the worker's log from
 being written back, so every reader has `READ_SECONDS_MAX` for each call and is then cut off.
@@ -7,22 +7,44 @@ being written back, so every reader has `READ_SECONDS_MAX` for each call and is 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 from worker.addresses import normalise_address
-from worker.errors import StateInUse, TryLater, UsageError
-from worker.model import DAY_MS, Claim, DeadLetter, DeadReason, Position, UserView, address_hash_of
+from worker.errors import StateInUse, TryLater
+from worker.model import (
+    DAY_MS,
+    Claim,
+    DeadLetter,
+    DeadReason,
+    Position,
+    RetiredRule,
+    Silence,
+    Spend,
+    UserView,
+    address_hash_of,
+)
 from worker.ports import Clock
-from worker.store import statements
-from worker.store.connection import check_ours, require_sqlite, translated, want
+from worker.store import queries, statements
+from worker.store.connection import (
+    check_current,
+    require_file,
+    require_sqlite,
+    translated,
+    want,
+)
 from worker.store.intake import position_of
 from worker.store.journal import JournalEntry
 from worker.store.migrations import SCHEMA_VERSION
+from worker.store.rulesets import read_files_in_force, read_in_force, read_retired
+from worker.store.silencebook import read_standing
+from worker.store.spends import read_spends
 from worker.store.views import claim_of, read_views
 
 READ_SECONDS_MAX = 10.0
@@ -30,6 +52,8 @@ STEPS_BETWEEN_CHECKS = 10_000
 """Instructions of SQLite's machine between two looks at the time; well below a millisecond."""
 
 UNCERTAIN_LISTED_MAX = 100
+ATTRIBUTES_SAMPLED_MAX = 20_000
+"""Endpoints whose attribute names are looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +92,12 @@ class StateSummary:
     """Stream name and position."""
     dead_letters: dict[str, int]
     """Reason to number kept."""
+    silences: tuple[Silence, ...]
+    """Those that have not ended, oldest first."""
+    spent_today: dict[str, int]
+    """Channel to millionths of the currency, of claims made since midnight UTC."""
+    conversions: dict[tuple[str, str, str | None], tuple[int, int]]
+    """(rule, arm, last stage sent) to how many episodes, and how many of them converted."""
 
 
 class StateReader:
@@ -77,11 +107,7 @@ class StateReader:
         """Raises UsageError when there is no such file, StateDamaged, StateTooNew, and TryLater
         when a worker has yet to bring the file to this version."""
         require_sqlite()
-        if not Path(path).is_file():
-            raise UsageError(
-                f"{path}: there is no state file here. Name the one the worker uses, or start the "
-                "worker once to make it."
-            )
+        require_file(path)
         self._path = path
         self._clock = clock
         self._deadline = 0.0
@@ -113,6 +139,57 @@ class StateReader:
             view = read_views(connection, [user_id], sends_since_ms=0)[user_id]
         return None if view == UserView(user_id=user_id, last_active_ms=None) else view
 
+    def users(self, after: str, limit: int) -> tuple[UserView, ...]:
+        """The views of the next users after a user id ("" for the first), in the order of their
+        ids. One short read: going through millions of users holds nobody up."""
+        with self._reading() as connection:
+            rows = connection.execute(queries.USERS_AFTER, (after, limit)).fetchall()
+            views = read_views(connection, [row[0] for row in rows], sends_since_ms=0)
+        return tuple(views.values())
+
+    def views(self, user_ids: Sequence[str]) -> tuple[UserView, ...]:
+        """The views of these users, in their order."""
+        with self._reading() as connection:
+            views = read_views(connection, user_ids, sends_since_ms=0)
+        return tuple(views[user_id] for user_id in user_ids)
+
+    def recency(self, after: str, limit: int) -> tuple[tuple[str, int, bool], ...]:
+        """(user id, last_active_ms, is on a ladder) of the next users, as `users` goes on; much
+        cheaper than their views."""
+        with self._reading() as connection:
+            rows = connection.execute(queries.RECENCY_AFTER, (after, limit)).fetchall()
+        return tuple((row[0], row[1], bool(row[2])) for row in rows)
+
+    def attribute_names(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The names of user attributes and of endpoint attributes that the newest endpoints have,
+        at most `ATTRIBUTES_SAMPLED_MAX` of them."""
+        with self._reading() as connection:
+            rows = connection.execute(queries.ATTRIBUTES, (ATTRIBUTES_SAMPLED_MAX,)).fetchall()
+        of_endpoints, of_users = zip(*rows, strict=True) if rows else ((), ())
+        return _names(of_users), _names(of_endpoints)
+
+    def silences(self) -> tuple[Silence, ...]:
+        """Those that have not ended, oldest first."""
+        with self._reading() as connection:
+            return read_standing(connection, self._clock.now_ms())
+
+    def rule_set_in_force(self) -> Mapping[str, bytes] | None:
+        """The files of the rule set in force, by name within the rules folder; None when there is
+        none yet, or its files were not kept (adopted by an earlier version, or too large)."""
+        with self._reading() as connection:
+            return read_files_in_force(connection)
+
+    def retired(self, rules: Mapping[str, str]) -> tuple[RetiredRule, ...]:
+        """The ladders open episodes began with, other than those of `rules`, which maps a rule to
+        its revision; those whose files are kept."""
+        with self._reading() as connection:
+            return tuple(read_retired(connection, rules))
+
+    def spends(self, since_ms: int) -> tuple[Spend, ...]:
+        """What claims have cost, in spans that end after `since_ms`."""
+        with self._reading() as connection:
+            return tuple(read_spends(connection, since_ms))
+
     def find(self, word: str) -> tuple[str, ...]:
         """The users a word stands for: a user id, else an endpoint id, else an address."""
         with self._reading() as connection:
@@ -132,20 +209,20 @@ class StateReader:
     def journal_of(self, user_id: str, limit: int) -> tuple[JournalEntry, ...]:
         """The last entries of a user, newest first."""
         with self._reading() as connection:
-            rows = connection.execute(statements.JOURNAL_OF, (user_id, limit)).fetchall()
+            rows = connection.execute(queries.JOURNAL_OF, (user_id, limit)).fetchall()
         names = statements.JOURNAL_COLUMNS.split(", ")
         return tuple(JournalEntry(**dict(zip(names, row, strict=True))) for row in rows)
 
     def claims_of(self, user_id: str, limit: int) -> tuple[SendRecord, ...]:
         """The last sends of a user, newest first."""
         with self._reading() as connection:
-            rows = connection.execute(statements.CLAIMS_OF, (user_id, limit)).fetchall()
+            rows = connection.execute(queries.CLAIMS_OF, (user_id, limit)).fetchall()
         return tuple(map(_send_record, rows))
 
     def dead_letters(self, limit: int) -> tuple[DeadLetter, ...]:
         """The last records nobody could read, newest first; `data` is their beginning."""
         with self._reading() as connection:
-            rows = connection.execute(statements.DEAD_LETTERS, (limit,)).fetchall()
+            rows = connection.execute(queries.DEAD_LETTERS, (limit,)).fetchall()
         return tuple(
             DeadLetter(
                 arrival_ms=row[0],
@@ -161,30 +238,35 @@ class StateReader:
     def summary(self, *, now_ms: int) -> StateSummary:
         """Everything in numbers, all of one moment. Reads every user's row once."""
         with self._reading() as connection:
-            in_force = connection.execute(statements.RULE_SET_IN_FORCE).fetchone()
+            in_force = read_in_force(connection)
             users, *active = connection.execute(
-                statements.RECENCY_BANDS, {"now_ms": now_ms, "day_ms": DAY_MS}
+                queries.RECENCY_BANDS, {"now_ms": now_ms, "day_ms": DAY_MS}
             ).fetchone()
             uncertain = connection.execute(
-                statements.UNCERTAIN_CLAIMS, (UNCERTAIN_LISTED_MAX,)
+                queries.UNCERTAIN_CLAIMS, (UNCERTAIN_LISTED_MAX,)
             ).fetchall()
-            positions = connection.execute(statements.ALL_POSITIONS).fetchall()
+            positions = connection.execute(queries.ALL_POSITIONS).fetchall()
             return StateSummary(
                 path=self._path,
                 file_bytes=Path(self._path).stat().st_size,
                 schema_version=SCHEMA_VERSION,
-                revision=in_force[0] if in_force else None,
-                adopted_ms=in_force[3] if in_force else None,
+                revision=in_force.revision if in_force else None,
+                adopted_ms=in_force.adopted_ms if in_force else None,
                 users=users,
                 users_active=dict(zip((1, 7, 30), active, strict=True)),
                 next_due_ms=connection.execute(statements.NEXT_DUE).fetchone()[0],
                 episodes_open={
-                    row[:3]: row[3] for row in connection.execute(statements.EPISODES_OPEN_BY_STAGE)
+                    row[:3]: row[3] for row in connection.execute(queries.EPISODES_OPEN_BY_STAGE)
                 },
-                claims={row[:2]: row[2] for row in connection.execute(statements.CLAIMS_BY_STATE)},
+                claims={row[:2]: row[2] for row in connection.execute(queries.CLAIMS_BY_STATE)},
                 uncertain=tuple(map(_send_record, uncertain)),
                 positions=tuple((row[0], position_of(row[1:])) for row in positions),
-                dead_letters=dict(connection.execute(statements.DEAD_LETTERS_BY_REASON).fetchall()),
+                dead_letters=dict(connection.execute(queries.DEAD_LETTERS_BY_REASON).fetchall()),
+                silences=read_standing(connection, now_ms),
+                spent_today=dict(
+                    connection.execute(queries.SPENT_SINCE, (now_ms - now_ms % DAY_MS,)).fetchall()
+                ),
+                conversions={row[:3]: row[3:] for row in connection.execute(queries.CONVERSIONS)},
             )
 
     @contextmanager
@@ -209,12 +291,7 @@ class StateReader:
 
     def _check(self) -> None:
         self._deadline = self._clock.monotonic() + READ_SECONDS_MAX
-        version = check_ours(self._connection, self._path)
-        if version < SCHEMA_VERSION:
-            raise TryLater(
-                f"{self._path}: has schema version {version}, this comeback reads version "
-                f"{SCHEMA_VERSION}. Start its worker once; it brings the file up to date."
-            )
+        check_current(self._connection, self._path)
 
     def _late(self) -> bool:
         return self._clock.monotonic() > self._deadline
@@ -241,6 +318,15 @@ def _open_read_only(path: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _names(texts: Sequence[str | None]) -> frozenset[str]:
+    """The names in attributes as the columns hold them."""
+    found: set[str] = set()
+    for text in set(texts):
+        if text is not None:
+            found.update(msgspec.json.decode(text, type=dict[str, msgspec.Raw]))
+    return frozenset(found)
 
 
 def _send_record(row: Sequence[Any]) -> SendRecord:

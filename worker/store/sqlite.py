@@ -2,8 +2,9 @@
 
 One process, one connection, one writer: the file's lock is held from `open` to `close`. Each verb
 is one short transaction that runs inline and never awaits, so it is atomic for the event loop too.
-What a transaction does is in `intake` (a batch), `looks` (sweeps and outcomes) and `addressbook`;
-all SQL is in `statements`; durability and errors are in `connection`.
+What a transaction does is in `intake` (a batch), `looks` (sweeps and outcomes), `addressbook`,
+`rulesets` and `silencebook`; all SQL is in `statements` and `policy_statements`; durability and
+errors are in `connection`.
 
 Every verb may raise StateUnwritable, StateInUse or StateDamaged; then nothing of it was done, and
 it may be tried again.
@@ -12,16 +13,21 @@ it may be tried again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 
 from worker.model import (
     DAY_MS,
+    Adoption,
     Applied,
     Batch,
     Effect,
+    Reason,
+    RetiredRule,
     Settlement,
+    Silence,
+    Spend,
     StreamIdentity,
     StreamMemory,
     Swept,
@@ -32,9 +38,15 @@ from worker.store.connection import IN_MEMORY, Database, want
 from worker.store.intake import Incident, apply_effect, position_of
 from worker.store.lock import StateLock
 from worker.store.looks import recover_claims, settle_claims, sweep_due
+from worker.store.rulesets import prune_rule_sets, read_in_force, read_retired, record
+from worker.store.silencebook import SilencesStanding, prune_silences
+from worker.store.spends import prune_spends, read_spends
 
 ADOPT_CHUNK_USERS = 5_000
 """Users re-armed in one transaction when a rule set is adopted."""
+
+WAKE_CHUNK_USERS = 5_000
+"""Users made due in one transaction by `wake`."""
 
 JOURNAL_KEPT_MS = 90 * DAY_MS
 EPISODES_KEPT_MS = 400 * DAY_MS
@@ -61,10 +73,11 @@ class SqliteStore:
         self._pruned_upto = 0
         self.incidents: Counter[Incident] = Counter(dict.fromkeys(Incident, 0))
         """How often what happened since the start; for the metrics."""
-        with database.transaction() as connection:
-            in_force = connection.execute(statements.RULE_SET_IN_FORCE).fetchone()
-        self._rearm_after_ms: int | None = in_force[1] if in_force else None
-        self._sends_for_ms: int = in_force[2] if in_force else 0
+        with database.snapshot() as connection:
+            in_force = read_in_force(connection)
+        self._rearm_after_ms = in_force.rearm_after_ms if in_force else None
+        self._sends_for_ms = in_force.sends_for_ms if in_force else 0
+        self._silences = SilencesStanding(database)
 
     @classmethod
     async def open(
@@ -118,7 +131,7 @@ class SqliteStore:
                 count=self._count,
             )
 
-    async def adopt(self, revision: str, *, rearm_after_ms: int | None, sends_for_ms: int) -> None:
+    async def adopt(self, adoption: Adoption) -> None:
         """See ports.Store. Due at once are the users some rule may now want something of: those
         silent for `rearm_after_ms`, and those on a ladder. The others become due when their silence
         is that long, so that the cost follows what can change and not the number of users.
@@ -126,12 +139,16 @@ class SqliteStore:
         Works in chunks between which others run. The revision is recorded last: a crash on the way
         means that the next start begins again, which is harmless.
         """
-        self._rearm_after_ms = rearm_after_ms
-        self._sends_for_ms = sends_for_ms
+        self._rearm_after_ms = adoption.rearm_after_ms
+        self._sends_for_ms = adoption.sends_for_ms
+        with self._database.snapshot() as connection:
+            in_force = read_in_force(connection)
+        if in_force is None or in_force.revision != adoption.revision:
+            await self._rearm(adoption.rearm_after_ms)
         with self._database.transaction() as connection:
-            in_force = connection.execute(statements.RULE_SET_IN_FORCE).fetchone()
-        if in_force is not None and in_force[0] == revision:
-            return
+            record(connection, adoption, now_ms=self._clock.now_ms())
+
+    async def _rearm(self, rearm_after_ms: int | None) -> None:
         moments = {"now_ms": self._clock.now_ms(), "rearm_after_ms": rearm_after_ms}
         first: str | None = ""
         while first is not None:
@@ -144,9 +161,40 @@ class SqliteStore:
                 ).fetchone()
             first = following[0] if following else None
             await self._clock.sleep(0)
-        with self._database.transaction() as connection:
-            adopted = (revision, rearm_after_ms, sends_for_ms, self._clock.now_ms())
-            connection.execute(statements.ADOPT, adopted)
+
+    async def retired(self, rules: Mapping[str, str]) -> Sequence[RetiredRule]:
+        """See ports.Store."""
+        with self._database.snapshot() as connection:
+            return read_retired(connection, rules)
+
+    async def silences(self) -> tuple[Silence, ...]:
+        """See ports.Store. Ended are those whose end has come by the store's own clock."""
+        return self._silences.at(self._clock.now_ms())
+
+    async def wake(self, holds: Collection[Reason], *, now_ms: int) -> None:
+        """See ports.Store. Works in chunks between which others run; what a crash leaves undone is
+        due when its hold is looked at again."""
+        for hold in sorted(holds):
+            after = ""
+            while True:
+                with self._database.transaction() as connection:
+                    waiting = [
+                        row[0]
+                        for row in connection.execute(
+                            statements.WAITING_FOR, (hold, after, WAKE_CHUNK_USERS)
+                        )
+                    ]
+                    want(connection, waiting)
+                    connection.execute(statements.DUE_NOW, {"now_ms": now_ms})
+                if len(waiting) < WAKE_CHUNK_USERS:
+                    break
+                after = waiting[-1]
+                await self._clock.sleep(0)
+
+    async def spends(self, since_ms: int) -> Sequence[Spend]:
+        """See ports.Store."""
+        with self._database.snapshot() as connection:
+            return read_spends(connection, since_ms)
 
     async def sweep(self, *, now_ms: int, decide: Decide, admits: Admits, users_max: int) -> Swept:
         """See ports.Store. Synced to disk before it returns (P1)."""
@@ -177,7 +225,7 @@ class SqliteStore:
 
     async def next_due_ms(self) -> int | None:
         """See ports.Store."""
-        with self._database.transaction() as connection:
+        with self._database.snapshot() as connection:
             due_ms: int | None = connection.execute(statements.NEXT_DUE).fetchone()[0]
             return due_ms
 
@@ -190,8 +238,9 @@ class SqliteStore:
                 statements.PRUNE_JOURNAL,
                 {"rows_max": PRUNE_ROWS_MAX, "before_ms": now_ms - JOURNAL_KEPT_MS},
             ).rowcount
-            before = (now_ms - EPISODES_KEPT_MS,)
-            removed += connection.execute(statements.PRUNE_RULE_SETS, before).rowcount
+            removed += prune_rule_sets(connection, now_ms)
+            removed += prune_spends(connection, now_ms)
+            removed += prune_silences(connection, now_ms)
             upto, examined = connection.execute(
                 statements.EPISODES_UPTO, (after, PRUNE_ROWS_MAX)
             ).fetchone()

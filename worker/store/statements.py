@@ -1,4 +1,6 @@
-"""Every SQL statement of the store, named. The tables are described in migrations.py.
+"""Every SQL statement of the hot path, named. The tables are described in migrations.py.
+
+What money, silences and rule sets ask is in policy_statements.py, what people ask in queries.py.
 
 Statements work on sets: the keys they are about are put into the temporary tables `wanted` and
 `seen` first, and drive the join from there (CROSS JOIN keeps SQLite from turning it around).
@@ -46,8 +48,8 @@ ON CONFLICT (stream, shard_id) DO UPDATE SET
 # --- address book ------------------------------------------------------------------------------
 
 ENDPOINT_FACTS = (
-    "user_id, channel_type, address, active, opted_out, timezone, country, locale, platform, "
-    "attributes, user_attributes"
+    "user_id, channel_type, address, active, opted_out, timezone, country, region, locale, "
+    "platform, app, attributes, user_attributes"
 )
 ENTRIES_WANTED = f"""
 SELECT endpoint_id, at_ms, stamps, {ENDPOINT_FACTS}
@@ -55,7 +57,7 @@ FROM temp.wanted CROSS JOIN endpoints ON endpoint_id = key
 """
 PUT_ENTRY = f"""
 INSERT INTO endpoints (endpoint_id, at_ms, stamps, {ENDPOINT_FACTS}, address_hash)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 # Whose it is and where it leads changes seldom, and moves entries of two indexes.
 CHANGE_REACH = """
@@ -63,8 +65,8 @@ UPDATE endpoints SET user_id = ?, channel_type = ?, address = ?, active = ?, add
 WHERE endpoint_id = ?
 """
 CHANGE_FACTS = """
-UPDATE endpoints SET at_ms = ?, stamps = ?, opted_out = ?, timezone = ?, country = ?, locale = ?,
-  platform = ?, attributes = ?, user_attributes = ?
+UPDATE endpoints SET at_ms = ?, stamps = ?, opted_out = ?, timezone = ?, country = ?, region = ?,
+  locale = ?, platform = ?, app = ?, attributes = ?, user_attributes = ?
 WHERE endpoint_id = ?
 """
 TOUCH_ENTRY = "UPDATE endpoints SET at_ms = ?, stamps = ? WHERE endpoint_id = ?"
@@ -152,7 +154,7 @@ MOVE_CLAIMS = "UPDATE claims SET user_id = :user_id WHERE user_id = :stranger"
 MOVE_JOURNAL = "UPDATE journal SET user_id = :user_id WHERE user_id = :stranger"
 EPISODE_COLUMNS = (
     "episode_id, user_id, rule, revision, silence_since_ms, opened_ms, stage, stage_due_ms, hold, "
-    "held_ms, closed_ms, outcome, last_stage"
+    "held_ms, closed_ms, outcome, last_stage, last_sent_ms, arm, converted_ms"
 )
 OPEN_EPISODES = f"""
 SELECT {EPISODE_COLUMNS} FROM temp.wanted CROSS JOIN episodes ON user_id = key
@@ -163,9 +165,9 @@ SELECT {EPISODE_COLUMNS}, max(silence_since_ms)
 FROM temp.wanted CROSS JOIN episodes ON user_id = key
 WHERE closed_ms IS NOT NULL GROUP BY user_id, rule
 """
-# A closed episode never changes again.
+# A closed episode never changes again, but that a conversion may be credited to it.
 PUT_EPISODE = f"""
-INSERT INTO episodes ({EPISODE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO episodes ({EPISODE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (episode_id) DO UPDATE SET
   revision = excluded.revision,
   stage = excluded.stage,
@@ -174,24 +176,44 @@ ON CONFLICT (episode_id) DO UPDATE SET
   held_ms = excluded.held_ms,
   closed_ms = excluded.closed_ms,
   outcome = excluded.outcome,
-  last_stage = excluded.last_stage
+  last_stage = excluded.last_stage,
+  last_sent_ms = excluded.last_sent_ms,
+  arm = excluded.arm
 WHERE closed_ms IS NULL
+"""
+# The conversion is owed to the stage sent last before it, within the window.
+EPISODE_TO_CREDIT = """
+SELECT episode_id, last_stage, converted_ms FROM episodes AS e
+WHERE user_id = :user_id AND rule = :rule
+  AND last_sent_ms <= :at_ms AND last_sent_ms >= :at_ms - :within_ms
+  AND (closed_ms IS NULL OR silence_since_ms = (
+    SELECT max(silence_since_ms) FROM episodes AS n
+    WHERE n.user_id = :user_id AND n.rule = :rule AND n.closed_ms IS NOT NULL
+  ))
+ORDER BY last_sent_ms DESC, silence_since_ms DESC LIMIT 1
+"""
+CREDIT = "UPDATE episodes SET converted_ms = ? WHERE episode_id = ?"
+WAITING_FOR = """
+SELECT DISTINCT user_id FROM episodes WHERE hold = ? AND user_id > ? ORDER BY user_id LIMIT ?
 """
 
 # --- claims ------------------------------------------------------------------------------------
 
 CLAIM_COLUMNS = (
     "send_id, user_id, rule, revision, episode_id, stage, channel, address_hash, claimed_ms, "
-    "attempt, state, reason, retry_ms"
+    "attempt, state, reason, retry_ms, variant, cost_micros, resend"
 )
 SENT_COLUMNS = "detail, message_id, settled_ms, receipt, receipt_detail, receipt_ms"
 # P1: a row is born once, and comes back to 'claimed' only from 'retry', one attempt later.
 PUT_CLAIM = f"""
-INSERT INTO claims ({CLAIM_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO claims ({CLAIM_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (send_id) DO UPDATE SET
   revision = excluded.revision,
   claimed_ms = excluded.claimed_ms,
   attempt = excluded.attempt,
+  variant = excluded.variant,
+  cost_micros = excluded.cost_micros,
+  resend = excluded.resend,
   state = 'claimed', reason = NULL, retry_ms = NULL, detail = NULL, settled_ms = NULL
 WHERE state = 'retry' AND excluded.attempt = attempt + 1
 """
@@ -206,24 +228,28 @@ SENDS_SINCE = """
 SELECT user_id, min(claimed_ms), rule, stage, episode_id, channel
 FROM temp.wanted CROSS JOIN claims ON user_id = key AND claimed_ms >= ?
 WHERE state IN ('claimed', 'sent', 'uncertain')
+  OR (state = 'retry' AND reason IN ('uncertain', 'stopped_mid_call'))
 GROUP BY user_id, episode_id, stage ORDER BY 1, 2
 """
 CLAIMS_WANTED = """
-SELECT send_id, user_id, channel, address_hash, state
+SELECT send_id, user_id, channel, address_hash, state, claimed_ms, cost_micros, receipt
 FROM temp.wanted CROSS JOIN claims ON send_id = key
 """
 # A receipt may overtake the answer it belongs to: what was delivered was sent.
-_TOLD_STATE = "CASE WHEN receipt IN ('delivered', 'buffered') THEN 'sent' ELSE {} END"
+_WAS_TOLD = "receipt IN ('delivered', 'buffered')"
 SETTLE = f"""
 UPDATE claims SET
-  state = CASE WHEN :state IN ('uncertain', 'retry') THEN {_TOLD_STATE.format(":state")}
+  state = CASE WHEN :state IN ('uncertain', 'retry') AND {_WAS_TOLD} THEN 'sent'
                ELSE :state END,
   reason = :reason, retry_ms = :retry_ms, detail = :detail,
   message_id = coalesce(:message_id, message_id), settled_ms = :now_ms
 WHERE send_id = :send_id AND state = 'claimed'
 """
+_AGAIN = "resend AND attempt < :attempts_max"
 RECOVER = f"""
-UPDATE claims SET state = {_TOLD_STATE.format("'uncertain'")},
+UPDATE claims SET
+  state = CASE WHEN {_WAS_TOLD} THEN 'sent' WHEN {_AGAIN} THEN 'retry' ELSE 'uncertain' END,
+  retry_ms = CASE WHEN {_WAS_TOLD} THEN NULL WHEN {_AGAIN} THEN :now_ms END,
   reason = 'stopped_mid_call', settled_ms = :now_ms
 WHERE state = 'claimed'
 RETURNING user_id, rule, episode_id, stage, state
@@ -273,14 +299,8 @@ TRIM_DEAD_LETTERS = """
 DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?
 """
 
-# --- rule sets ---------------------------------------------------------------------------------
+# --- adopting ----------------------------------------------------------------------------------
 
-RULE_SET_IN_FORCE = """
-SELECT revision, rearm_after_ms, sends_for_ms, adopted_ms FROM rule_sets ORDER BY id DESC LIMIT 1
-"""
-ADOPT = """
-INSERT INTO rule_sets (revision, rearm_after_ms, sends_for_ms, adopted_ms) VALUES (?, ?, ?, ?)
-"""
 NEXT_CHUNK = "SELECT user_id FROM users WHERE user_id >= ? ORDER BY user_id LIMIT 1 OFFSET ?"
 WANT_CHUNK = """
 INSERT INTO temp.wanted SELECT user_id FROM users WHERE user_id >= ? ORDER BY user_id LIMIT ?
@@ -293,9 +313,6 @@ DELETE FROM journal WHERE id IN (
   SELECT id FROM (SELECT id, at_ms FROM journal ORDER BY id LIMIT :rows_max)
   WHERE at_ms < :before_ms
 )
-"""
-PRUNE_RULE_SETS = """
-DELETE FROM rule_sets WHERE adopted_ms < ? AND id < (SELECT max(id) FROM rule_sets)
 """
 EPISODES_UPTO = """
 SELECT max(rowid), count(*)
@@ -312,37 +329,3 @@ WHERE rowid > :after AND rowid <= :upto AND closed_ms < :before_ms AND (
 """
 FORGET_CLAIMS_WANTED = "DELETE FROM claims WHERE episode_id IN (SELECT key FROM temp.wanted)"
 FORGET_EPISODES_WANTED = "DELETE FROM episodes WHERE episode_id IN (SELECT key FROM temp.wanted)"
-
-# --- reading for people ------------------------------------------------------------------------
-
-JOURNAL_OF = f"""
-SELECT {JOURNAL_COLUMNS} FROM journal WHERE user_id = ? ORDER BY id DESC LIMIT ?
-"""
-CLAIMS_OF = f"""
-SELECT {CLAIM_COLUMNS}, {SENT_COLUMNS} FROM claims WHERE user_id = ?
-ORDER BY claimed_ms DESC, send_id LIMIT ?
-"""
-UNCERTAIN_CLAIMS = f"""
-SELECT {CLAIM_COLUMNS}, {SENT_COLUMNS} FROM claims WHERE state = 'uncertain'
-ORDER BY claimed_ms DESC, send_id LIMIT ?
-"""
-RECENCY_BANDS = """
-SELECT count(*),
-  count(*) FILTER (WHERE last_active_ms > :now_ms - :day_ms),
-  count(*) FILTER (WHERE last_active_ms > :now_ms - 7 * :day_ms),
-  count(*) FILTER (WHERE last_active_ms > :now_ms - 30 * :day_ms)
-FROM users
-"""
-EPISODES_OPEN_BY_STAGE = """
-SELECT rule, stage, hold, count(*) FROM episodes INDEXED BY episodes_open
-WHERE closed_ms IS NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-"""
-CLAIMS_BY_STATE = "SELECT state, channel, count(*) FROM claims GROUP BY 1, 2 ORDER BY 1, 2"
-ALL_POSITIONS = """
-SELECT stream, shard_id, sequence_number, start_at_ms, ended FROM positions
-ORDER BY stream, shard_id
-"""
-DEAD_LETTERS_BY_REASON = "SELECT reason, count(*) FROM dead_letters GROUP BY 1 ORDER BY 1"
-DEAD_LETTERS = f"""
-SELECT {DEAD_LETTER_COLUMNS} FROM dead_letters ORDER BY id DESC LIMIT ?
-"""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from worker.model import (
+    Arm,
     Channel,
     Claim,
     ClaimState,
@@ -74,6 +75,9 @@ def episode_of(row: Sequence[Any]) -> Episode:
         closed_ms=row[10],
         outcome=None if row[11] is None else EpisodeOutcome(row[11]),
         last_stage=row[12],
+        last_sent_ms=row[13],
+        arm=Arm(row[14]),
+        converted_ms=row[15],
     )
 
 
@@ -93,6 +97,9 @@ def claim_of(row: Sequence[Any]) -> Claim:
         state=ClaimState(row[10]),
         reason=row[11],
         retry_ms=row[12],
+        variant=row[13],
+        cost_micros=row[14],
+        resend=bool(row[15]),
     )
 
 
