@@ -1,0 +1,177 @@
+"""What a rehearsal keeps of one user: recency, endpoints, episodes, claims.
+
+Mutable on purpose, and seen only within this package; what leaves it is frozen (`UserView`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from worker.model import (
+    Claim,
+    ClaimState,
+    Endpoint,
+    Episode,
+    PastSend,
+    ReceiptStatus,
+)
+
+Facts: TypeAlias = tuple[Any, ...]
+"""Values of an endpoint in the order of `book.FACTS`; None: not known."""
+
+COUNTED = frozenset({ClaimState.CLAIMED, ClaimState.SENT, ClaimState.UNCERTAIN})
+"""States of a claim whose message went out, or may have: those the caps count."""
+
+
+class Row:
+    """A claim with what receipts told of it."""
+
+    __slots__ = ("claim", "message_id", "receipt", "receipt_ms")
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.message_id: str | None = None
+        self.receipt: ReceiptStatus | None = None
+        self.receipt_ms = 0
+
+
+class Life:
+    """The episodes and claims of a user, from the first episode on."""
+
+    __slots__ = ("episodes", "latest", "open", "past", "rows")
+
+    def __init__(self) -> None:
+        self.episodes: dict[str, Episode] = {}
+        self.open: dict[str, Episode] = {}
+        """Those of `episodes` that are open."""
+        self.latest: dict[str, Episode] = {}
+        """By rule, the closed one whose silence began last."""
+        self.rows: list[Row] = []
+        self.past: tuple[PastSend, ...] = ()
+        """Sends from before the rehearsal whose claims nobody told."""
+
+    def put(self, episode: Episode) -> None:
+        """Keeps an episode as it now is."""
+        episode_id = episode.episode_id
+        self.episodes[episode_id] = episode
+        if episode.closed_ms is None:
+            self.open[episode_id] = episode
+            return
+        self.open.pop(episode_id, None)
+        latest = self.latest.get(episode.rule)
+        if latest is None or episode.silence_since_ms >= latest.silence_since_ms:
+            self.latest[episode.rule] = episode
+
+    def drop(self, episode_id: str) -> Episode:
+        """Takes an episode away, to give it to another user or to forget it."""
+        episode = self.episodes.pop(episode_id)
+        self.open.pop(episode_id, None)
+        if self.latest.get(episode.rule) is episode:
+            del self.latest[episode.rule]
+            for other in self.episodes.values():
+                if other.rule == episode.rule and not other.is_open:
+                    self.put(other)
+        return episode
+
+    def claims(self) -> tuple[Claim, ...]:
+        """Those of the open episodes, oldest first."""
+        found = [row.claim for row in self.rows if row.claim.episode_id in self.open]
+        if len(found) > 1:
+            found.sort(key=lambda claim: (claim.claimed_ms, claim.send_id))
+        return tuple(found)
+
+    def sends(self, since_ms: int) -> tuple[PastSend, ...]:
+        """Stages that went out since then, or may have, oldest first; one stage to several
+        addresses is one send, at the time of its first claim."""
+        if not self.rows and not self.past:
+            return ()
+        firsts: dict[tuple[str, str], Claim] = {}
+        for row in self.rows:
+            claim = row.claim
+            if claim.claimed_ms >= since_ms and claim.may_have_gone_out:
+                key = (claim.episode_id, claim.stage)
+                known = firsts.get(key)
+                if known is None or claim.claimed_ms < known.claimed_ms:
+                    firsts[key] = claim
+        told = [send for send in self.past if send.at_ms >= since_ms]
+        told += [
+            PastSend(
+                at_ms=claim.claimed_ms,
+                rule=claim.rule,
+                stage=claim.stage,
+                episode_id=claim.episode_id,
+                channel=claim.channel,
+            )
+            for claim in firsts.values()
+        ]
+        if len(told) > 1:
+            told.sort(key=lambda send: send.at_ms)
+        return tuple(told)
+
+
+NO_VARIANTS: Mapping[str, str] = {}
+
+
+class Person:
+    """A user, or the owner of an endpoint of whom no activity is known (`last_active_ms` None:
+    such a one is never due)."""
+
+    __slots__ = (
+        "armed_ms",
+        "due_ms",
+        "endpoints",
+        "entries",
+        "holdout",
+        "last_active_ms",
+        "life",
+        "user_id",
+        "variants",
+    )
+
+    def __init__(self, user_id: str) -> None:
+        self.user_id = user_id
+        self.last_active_ms: int | None = None
+        self.due_ms: int | None = None
+        self.armed_ms: int | None = None
+        """The earliest entry of this user in the queue of due times."""
+        self.entries: list[Entry] = []
+        self.endpoints: tuple[Endpoint, ...] | None = ()
+        """What `entries` look like to the ladder; None: to be worked out again."""
+        self.life: Life | None = None
+        self.holdout: bool | None = None
+        self.variants = NO_VARIANTS
+
+    @property
+    def has_open(self) -> bool:
+        """Is the user on a ladder?"""
+        return self.life is not None and bool(self.life.open)
+
+    def lives(self) -> Life:
+        """The user's episodes, begun when there are none."""
+        if self.life is None:
+            self.life = Life()
+        return self.life
+
+
+NO_STAMPS: Mapping[str, int] = {}
+
+
+class Entry:
+    """One endpoint as it is known."""
+
+    __slots__ = ("address_hash", "at_ms", "endpoint_id", "facts", "person", "stamps", "told")
+
+    def __init__(self, endpoint_id: str, person: Person) -> None:
+        self.endpoint_id = endpoint_id
+        self.person = person
+        """Whose it is."""
+        self.at_ms = 0
+        self.facts: Facts = ()
+        """Empty until the first signal."""
+        self.stamps = NO_STAMPS
+        """The time of every known fact that is older than `at_ms`."""
+        self.told: Facts | None = None
+        """Facts of a signal, as it spelt them, that are exactly what is known; None: no signal's
+        are."""
+        self.address_hash: str | None = None
