@@ -195,3 +195,26 @@ def test_any_text_arrives_as_it_was(text: str) -> None:
 def test_half_a_surrogate_pair_cannot_be_sent() -> None:
     with pytest.raises(UnicodeEncodeError):
         message_request([delivery(message=Message(body="\ud83d"))], ORIGIN)
+
+
+def test_a_time_to_live_is_told_to_every_kind_of_phone() -> None:
+    lasting = replace(delivery(), ttl_ms=12 * 3_600_000)
+    configuration = request_of(lasting)["MessageConfiguration"]
+    texts = {
+        name: (message["Title"], message["Body"], message["Action"])
+        for name, message in configuration.items()
+    }
+    assert set(texts.values()) == {("We miss you", "Your basket is waiting", "OPEN_APP")}
+    assert configuration["GCMMessage"]["TimeToLive"] == 43_200
+    assert configuration["APNSMessage"]["TimeToLive"] == 43_200
+    assert configuration["ADMMessage"]["ExpiresAfter"] == "43200"
+    assert "TimeToLive" not in configuration["DefaultPushNotificationMessage"]
+
+
+def test_texts_with_a_time_to_live_share_a_call_only_when_they_are_the_same() -> None:
+    mine = replace(delivery("token-1"), ttl_ms=60_000)
+    yours = replace(delivery("token-2", message=Message(title="t", body="yours")), ttl_ms=60_000)
+    longer = replace(delivery("token-3"), ttl_ms=90_000)
+    kinds = {call_kind(one) for one in (mine, yours, longer, delivery("token-4"))}
+    assert len(kinds) == 4
+    assert call_kind(mine) == call_kind(replace(mine, address="token-5"))

@@ -12,6 +12,8 @@ What may differ within one call:
   `GCMMessage` or `APNSMessage` might win over them. When texts differ the default has no text, so
   whatever the service makes of the overrides, nobody can be shown another user's words. Link and
   data cannot be overridden and are shared.
+- push with a time to live: nothing. Only the message of one kind of phone can say how long to try,
+  so each kind gets a message of its own beside the default, and all of them say the same.
 - SMS and e-mail: nothing. Neither subject nor HTML can be overridden, and an SMS is paced by its
   origination number, far below what sharing calls could win. Only identical texts share a call.
 """
@@ -26,7 +28,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from worker.model import Channel, Delivery, Message
+from worker.model import SECOND_MS, Channel, Delivery, Message
 
 RECIPIENTS_MAX = 100
 """Addresses per call (API reference, "Messages")."""
@@ -56,7 +58,10 @@ def call_kind(delivery: Delivery) -> Hashable:
     channel, message = delivery.claim.channel, delivery.message
     match channel:
         case Channel.PUSH:
-            return channel, message.url, tuple(sorted(message.data.items()))
+            shared = (message.url, tuple(sorted(message.data.items())))
+            if delivery.ttl_ms is None:
+                return channel, shared
+            return channel, shared, delivery.ttl_ms, message.title, message.body
         case Channel.EMAIL:
             return channel, message.title, message.body, message.html
         case Channel.SMS:
@@ -101,7 +106,9 @@ def _configuration(delivery: Delivery, origin: Origin, *, with_text: bool) -> Js
     message = delivery.message
     match delivery.claim.channel:
         case Channel.PUSH:
-            return {"DefaultPushNotificationMessage": _push(message, with_text=with_text)}
+            push = _push(message, with_text=with_text)
+            lasting = {} if delivery.ttl_ms is None else _lasting(push, delivery.ttl_ms)
+            return {"DefaultPushNotificationMessage": push, **lasting}
         case Channel.EMAIL:
             return {"EmailMessage": _email(message, origin)}
         case Channel.SMS:
@@ -117,6 +124,18 @@ def _push(message: Message, *, with_text: bool) -> Json:
         if message.title is not None:
             push["Title"] = literal(message.title)
     return push
+
+
+def _lasting(push: Json, ttl_ms: int) -> Json:
+    """The message for each kind of phone, with how long its service may try, in seconds."""
+    seconds = max(1, ttl_ms // SECOND_MS)
+    times: Mapping[str, Json] = {
+        "GCMMessage": {"TimeToLive": seconds},
+        "APNSMessage": {"TimeToLive": seconds},
+        "ADMMessage": {"ExpiresAfter": str(seconds)},
+        "BaiduMessage": {"TimeToLive": seconds},
+    }
+    return {name: push | time for name, time in times.items()}
 
 
 def _link(url: str | None) -> Json:
