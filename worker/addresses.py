@@ -10,7 +10,7 @@ from typing import Final
 
 import phonenumbers
 
-from worker.model import Channel
+from worker.model import Channel, address_hash_of
 
 CHANNEL_TYPE_OF: Final = {Channel.EMAIL: "EMAIL", Channel.SMS: "SMS"}
 
@@ -33,6 +33,11 @@ def normalise_address(channel_type: str | None, address: str, country: str | Non
     if channel_type in _PHONE_TYPES:
         return _phone(bare, country)
     return bare
+
+
+def hash_of(channel: Channel, address: str) -> str:
+    """How an address that a stop or an activity names is found in the address book."""
+    return address_hash_of(normalise_address(CHANNEL_TYPE_OF.get(channel), address))
 
 
 def _mailbox(address: str) -> str:

@@ -14,6 +14,7 @@ import asyncio
 import signal
 from collections.abc import Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
 from datetime import datetime
 from math import inf
 from typing import Any, Literal, TypeVar
@@ -35,6 +36,7 @@ from worker.outbox import Outbox
 from worker.ports import Clock, Sender, Source, Store
 from worker.reload import Reload
 from worker.rules.load import load
+from worker.rules.retired import retired_ladders
 from worker.rules.ruleset import RuleSet
 from worker.senders.pinpoint import open_pinpoint
 from worker.senders.pinpoint_request import Origin
@@ -140,16 +142,15 @@ class Worker:
         return await self._source.open()
 
     async def _take_into_force(self, rules: RuleSet) -> None:
-        """From the next batch and the next look on these rules hold. The store is told for as long
-        as it takes: users of the old rules must not be forgotten by the new ones."""
-        self._rules = rules
+        """From the next batch and the next look on these rules hold; users on a ladder may finish
+        the one they began with. The store is told for as long as it takes: users of the old rules
+        must not be forgotten by the new ones."""
+        adoption = rules.adoption
         while True:
             try:
-                await self._store.adopt(
-                    rules.revision,
-                    rearm_after_ms=rules.rearm_after_ms,
-                    sends_for_ms=rules.limits.lookback_ms,
-                )
+                kept = await self._store.retired(adoption.rules)
+                self._rules = replace(rules, retired=retired_ladders(kept))
+                await self._store.adopt(adoption)
             except TryLater as error:
                 log.error("rules_not_adopted", error=str(error))
                 await self._clock.sleep(ADOPT_RETRY_SECONDS)

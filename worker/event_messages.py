@@ -104,8 +104,9 @@ class MessageReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Whom the stop is about; empty: `addresses`."""
 
 
-def report_signals(report: MessageReport, *, active: bool) -> Iterator[Signal]:
-    """The receipt, the stops and the activity of a report; `active`: the event shows a human.
+def report_signals(report: MessageReport, *, active_ms: int | None) -> Iterator[Signal]:
+    """The receipt, the stops and the activity of a report; `active_ms`: when the event shows that a
+    human was here, None when it does not.
 
     Yields nothing for what names neither message nor address: the caller counts that.
     """
@@ -126,9 +127,9 @@ def report_signals(report: MessageReport, *, active: bool) -> Iterator[Signal]:
     if report.stop is not None:
         for stopped in _normalised(channel, report.stop_addresses) or addresses:
             yield Stop(at_ms=at_ms, channel=channel, reason=report.stop, address=stopped)
-    if active and (report.message_id or address):
+    if active_ms is not None and (report.message_id or address):
         yield Activity(
-            at_ms=at_ms,
+            at_ms=active_ms,
             event_type=report.event_type,
             message_id=report.message_id,
             address=address,

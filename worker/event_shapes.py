@@ -4,8 +4,8 @@ Only fields that become part of a signal are declared. The decoder skips all oth
 whatever they hold can neither cost time nor lose an event. Fields that are found with several
 types (times, attribute values) are `Any` and judged where they are used.
 
-`decode_event` is the hot path: one pass over the bytes. `shaped` is for what it refuses: it takes
-each field that fits and leaves the others out.
+`decode_event` makes one pass over the bytes. `shaped` is for what it refuses: it takes each field
+that fits and leaves the others out. The narrower shapes of ordinary events are in `event_plain.py`.
 
 Formats: docs.aws.amazon.com/pinpoint/latest/developerguide/event-streams.html and its data pages;
 docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html;
@@ -51,6 +51,7 @@ class DemographicShape(Struct, rename="pascal", gc=False):
 class LocationShape(Struct, rename="pascal", gc=False):
     """Where the device is."""
 
+    region: Text | None = None
     country: Text | None = None
 
 
@@ -66,9 +67,16 @@ class EndpointShape(Struct, rename="pascal", gc=False):
     demographic: DemographicShape | None = None
     location: LocationShape | None = None
     attributes: dict[str, Any] | None = None
+    application_id: Text | None = None
 
 
 # --- Pinpoint: the event ----------------------------------------------------------------------
+
+
+class ApplicationShape(Struct, gc=False):
+    """Which Pinpoint application the event belongs to."""
+
+    app_id: Text | None = None
 
 
 class ClientShape(Struct, gc=False):
@@ -148,6 +156,7 @@ class EventShape(Struct, gc=False):
     event_type: Text | None = None
     event_timestamp: Any = None
     arrival_timestamp: Any = None
+    application: ApplicationShape | None = None
     client: ClientShape | None = None
     endpoint: EndpointShape | str | None = None
     attributes: EventAttributesShape | None = None

@@ -30,6 +30,8 @@ from worker.model import (
     Reason,
     Settlement,
     ShardStatus,
+    Silence,
+    SilenceKind,
 )
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -69,6 +71,7 @@ class Metrics:
         self._reload_successful = gauge(
             "rules_last_reload_successful", "0 while the rules folder holds a set that is refused."
         )
+        self._silences = gauge("silences", "Silences, pauses and kill switches in force.", "kind")
         self._reload_success_time = gauge(
             "rules_last_reload_success_timestamp_seconds", "When the folder was last found good."
         )
@@ -129,6 +132,7 @@ class Metrics:
                 self.sends.labels(channel, state)
         for channel_type in CHANNEL_OF_TYPE:
             self.paused.labels(channel_type).set(0)
+        self.silenced(())
         for verb in ("apply", "sweep", "settle"):
             self.store_seconds.labels(verb)
             self.store_errors.labels(verb)
@@ -190,6 +194,12 @@ class Metrics:
     def rules_refused(self) -> None:
         """The rules folder holds a set that cannot be used; the last good one stays in force."""
         self._reload_successful.set(0)
+
+    def silenced(self, silences: Iterable[Silence]) -> None:
+        """These holds made by hand are in force."""
+        by_kind = Tally(silence.kind for silence in silences)
+        for kind in SilenceKind:
+            self._silences.labels(kind).set(by_kind[kind])
 
     def observe_shards(self, shards: Sequence[ShardStatus]) -> None:
         """Lag per shard; series of shards that are gone are removed."""

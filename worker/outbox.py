@@ -14,7 +14,7 @@ import structlog
 
 from worker.errors import TryLater, place_of
 from worker.health import Health
-from worker.ladder import look
+from worker.ladder import look_at
 from worker.metrics import Metrics
 from worker.model import (
     Channel,
@@ -23,14 +23,20 @@ from worker.model import (
     Outcome,
     Reason,
     Settlement,
+    Silence,
+    Spend,
     Uncertain,
     UserView,
 )
+from worker.moment import Moment
+from worker.money import LOOKBACK_MS, Purse
+from worker.pace import Pace
 from worker.packing import Call, Packing
 from worker.pauses import Pauses
 from worker.ports import Clock, Sender, Source, Store
 from worker.retry import settle
 from worker.rules.ruleset import RuleSet
+from worker.silences import REASONS, Standing, standing
 
 USERS_PER_SWEEP_MAX = 500
 """Users looked at in one transaction; bounds how long the loop is busy."""
@@ -79,6 +85,10 @@ class Outbox:
         self._broken: BaseException | None = None
         """What kept an answer from being written, other than a store that may recover."""
         self._pauses = Pauses(metrics)
+        self._pace = Pace()
+        self._paced_by: RuleSet | None = None
+        self._silences: tuple[Silence, ...] | None = None
+        self._standing_now: Sequence[Standing] = ()
         self._failing: set[str] = set()
         """What the store cannot take at the moment."""
         self._freshness = "unread"
@@ -124,21 +134,27 @@ class Outbox:
         calls_free = self._calls_in_flight_max - len(self._calls)
         if now_ms is None or calls_free <= 0:
             return False
-        rules = self._rules()
-        paused = self._pauses.in_force
-
-        wall_ms = self._clock.now_ms()
-
-        def decide(view: UserView) -> Look:
-            return look(view, rules, now_ms, wall_ms=wall_ms, paused=paused)
-
         packing = Packing(self._senders, calls_max=calls_free, idle=not self._calls)
         try:
+            rules = self._rules()
+            moment = await self._moment(now_ms, rules)
+
+            def decide(view: UserView) -> Look:
+                looked = look_at(view, rules, moment)
+                moment.puts_off(looked.decisions, rules)
+                return looked
+
+            def admits(deliveries: Sequence[Delivery]) -> bool:
+                if not packing.admits(deliveries):
+                    return False
+                moment.sends(deliveries)
+                return True
+
             with self._metrics.store_seconds.labels("sweep").time():
                 swept = await self._store.sweep(
                     now_ms=now_ms,
                     decide=decide,
-                    admits=packing.admits,
+                    admits=admits,
                     users_max=USERS_PER_SWEEP_MAX,
                 )
         except TryLater as error:
@@ -151,6 +167,42 @@ class Outbox:
             self._start(call)
         # Nobody looked at: the first of them needs more calls than are free, and one will end.
         return swept.more and swept.users > 0
+
+    async def _moment(self, now_ms: int, rules: RuleSet) -> Moment:
+        """What the looks of one sweep share."""
+        if rules is not self._paced_by:
+            pace = Pace(rules.limits.send_rates)
+            self._pace = pace.following(self._pace, now_ms=self._clock.now_ms())
+            self._paced_by = rules
+        spends: Sequence[Spend] = ()
+        if rules.limits.budgets:
+            spends = await self._store.spends(now_ms - LOOKBACK_MS)
+        return Moment(
+            now_ms=now_ms,
+            wall_ms=max(now_ms, self._clock.now_ms()),
+            paused=self._pauses.in_force,
+            silences=await self._standing(),
+            purse=Purse(spends),
+            pace=self._pace,
+        )
+
+    async def _standing(self) -> Sequence[Standing]:
+        """The holds made by hand. Users held by one that has gone are looked at again."""
+        silences = await self._store.silences()
+        if silences is not self._silences:
+            await self._store.wake(tuple(REASONS.values()), now_ms=self._clock.now_ms())
+            self._silences = silences
+            self._standing_now = standing(silences)
+            self._metrics.silenced(silences)
+            for silence in silences:
+                log.warning(
+                    "silence_in_force",
+                    silence=silence.silence_id,
+                    kind=silence.kind,
+                    matchers=silence.matchers,
+                    author=silence.author,
+                )
+        return self._standing_now
 
     def _start(self, call: Call) -> None:
         task = asyncio.create_task(self._make(call))

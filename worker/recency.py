@@ -1,36 +1,48 @@
 """Folds what one batch says into what it changes: who was active when, which endpoints are how.
 
-Pure. Order and repetition inside a batch do not matter for the result, so neither a producer's
-retry nor a re-read after a restart can move anybody's recency back or forward. The effect goes to
-`Store.apply`, in one transaction with the batch's position.
+Pure. An ordinary event is read by `event_plain.py`, any other by `events.py`. Order and repetition
+inside a batch do not matter for the result, so neither a producer's retry nor a re-read after a
+restart can move anybody's recency back or forward. The effect goes to `Store.apply`, in one
+transaction with the batch's position.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
-from typing import Final, TypeAlias
+from operator import attrgetter
+from typing import Any, Final, TypeAlias, assert_never
 
+from msgspec.json import encode
+
+from worker.event_meanings import Meaning, meanings_of
+from worker.event_plain import NEVER_MS, UNUSUAL, Identity, Sighting, Sightings, decode_plain_event
+from worker.event_values import EndpointDraft, activity_of, conversion_of
+from worker.event_wrappers import RECORD_BYTES_MAX
 from worker.events import read_record
 from worker.model import (
     Activity,
     Batch,
     Channel,
+    Conversion,
     DeadLetter,
     Effect,
     Endpoint,
     Receipt,
+    Record,
     Stop,
     StopReason,
 )
 from worker.rules.ruleset import ActivityPolicy
 
-_Identity: TypeAlias = tuple[str, str | None, str | None]
+_Rank: TypeAlias = tuple[int, str, str]
+"""(time, event type, endpoint id): the highest is the latest; of one instant it is always the same
+one, whichever was read first."""
 
-_ENDPOINT_FACTS: Final = tuple(
+_FACTS: Final = tuple(
     field.name for field in fields(Endpoint) if field.name not in {"endpoint_id", "at_ms"}
 )
-
+_facts_of: Final = attrgetter(*_FACTS)
 
 DEAD_LETTERS_WHOLE_MAX: Final = 1_000
 """Dead letters of one batch that keep their data; the others keep reason and sequence number, by
@@ -39,37 +51,129 @@ which the record can be read again while the stream has it."""
 
 def fold(batch: Batch, policy: ActivityPolicy) -> Effect:
     """What a batch changes. Bounded by the batch: no part is longer than its records' signals."""
-    activities: dict[_Identity, Activity] = {}
-    endpoints: dict[str, list[Endpoint]] = {}
-    stops: dict[tuple[Channel, str, StopReason], Stop] = {}
-    receipts: list[Receipt] = []
-    dead_letters: list[DeadLetter] = []
-    for record in batch.records:
-        reading = read_record(record, shard_id=batch.position.shard_id, policy=policy)
+    folding = _Folding(batch.position.shard_id, policy)
+    folding.take(batch.records)
+    return folding.effect()
+
+
+class _Folding:
+    """The effect of one batch while it comes about."""
+
+    def __init__(self, shard_id: str, policy: ActivityPolicy) -> None:
+        self._shard_id = shard_id
+        self._policy = policy
+        self._meanings = meanings_of(policy)
+        self._activities: dict[Identity, _Rank] = {}
+        self._endpoints: dict[str, Endpoint] = {}
+        self._endpoints_again: dict[str, list[Endpoint]] = {}
+        self._stops: dict[tuple[Channel, str, StopReason], Stop] = {}
+        self._receipts: list[Receipt] = []
+        self._conversions: dict[Conversion, None] = {}
+        self._dead_letters: list[DeadLetter] = []
+
+    def take(self, records: Iterable[Record]) -> None:
+        """Takes ordinary events by what they show, then all others by their reading. To be called
+        once."""
+        unusual: list[Record] = []
+        sightings = Sightings()
+        meaning_of, sighting_of = self._meanings.of, sightings.of
+        by_arrival, skew_ms = self._meanings.by_arrival, self._meanings.skew_ms
+        for record in records:
+            try:
+                event = decode_plain_event(record.data)
+            except UNUSUAL:
+                unusual.append(record)
+                continue
+            meaning = meaning_of(event.event_type)
+            refused = meaning.of_message or len(record.data) > RECORD_BYTES_MAX
+            sighting = None if refused else sighting_of(event)
+            if sighting is None:
+                unusual.append(record)
+                continue
+            # What arrival_of and its clamp do, for times that are known to be usable.
+            stated, kinesis_ms = event.arrival_timestamp, record.arrival_ms
+            latest_ms = (stated if stated < kinesis_ms else kinesis_ms) + skew_ms
+            arrival_ms = stated if stated < latest_ms else latest_ms
+            if arrival_ms > sighting.at_ms:
+                sighting.at_ms = arrival_ms
+            at_ms = event.event_timestamp
+            if by_arrival:
+                at_ms = arrival_ms
+            elif at_ms > latest_ms:
+                at_ms = latest_ms
+            if meaning.active and at_ms >= sighting.active_ms:
+                if at_ms > sighting.active_ms or event.event_type > sighting.active_type:
+                    sighting.active_type = event.event_type
+                sighting.active_ms = at_ms
+            if meaning.goals:
+                self._convert(meaning, at_ms, sighting)
+        for sighting in sightings.found:
+            self._settle(sighting)
+        for record in unusual:
+            self._take_carefully(record)
+
+    def _settle(self, sighting: Sighting) -> None:
+        endpoint = sighting.endpoint()
+        if endpoint is not None:
+            self._enter(endpoint)
+        if sighting.active_ms != NEVER_MS:
+            rank = (sighting.active_ms, sighting.active_type, sighting.endpoint_id or "")
+            self._activate(sighting.identity, rank)
+
+    def _convert(self, meaning: Meaning, at_ms: int, who: Sighting) -> None:
+        for met in meaning.goals:
+            within_ms = met.goal.within_ms
+            found = conversion_of(at_ms, met.rule, within_ms, who.user_id, who.endpoint_id)
+            self._conversions[found] = None
+
+    def _take_carefully(self, record: Record) -> None:
+        reading = read_record(record, shard_id=self._shard_id, policy=self._policy)
         for letter in reading.dead_letters:
-            kept = len(dead_letters) < DEAD_LETTERS_WHOLE_MAX
-            dead_letters.append(letter if kept else replace(letter, data=b""))
+            kept = len(self._dead_letters) < DEAD_LETTERS_WHOLE_MAX
+            self._dead_letters.append(letter if kept else replace(letter, data=b""))
         for signal in reading.signals:
             match signal:
                 case Activity():
-                    identity = _identity(signal)
-                    activities[identity] = _later(activities.get(identity), signal)
+                    rank = (signal.at_ms, signal.event_type, signal.endpoint_id or "")
+                    self._activate(_identity(signal), rank)
                 case Endpoint():
-                    endpoints.setdefault(signal.endpoint_id, []).append(signal)
+                    self._enter(signal)
                 case Receipt():
-                    receipts.append(signal)
+                    self._receipts.append(signal)
+                case Conversion():
+                    self._conversions[signal] = None
                 case Stop():
                     key = (signal.channel, signal.address, signal.reason)
-                    known = stops.get(key)
+                    known = self._stops.get(key)
                     if known is None or signal.at_ms > known.at_ms:
-                        stops[key] = signal
-    return Effect(
-        activities=tuple(activities.values()),
-        endpoints=tuple(merge_endpoints(same) for same in endpoints.values()),
-        stops=tuple(stops.values()),
-        receipts=tuple(receipts),
-        dead_letters=tuple(dead_letters),
-    )
+                        self._stops[key] = signal
+                case _:
+                    assert_never(signal)
+
+    def effect(self) -> Effect:
+        """What all that was taken changes."""
+        for endpoint_id, same in self._endpoints_again.items():
+            self._endpoints[endpoint_id] = merge_endpoints(same)
+        return Effect(
+            activities=tuple(
+                [_activity(identity, rank) for identity, rank in self._activities.items()]
+            ),
+            endpoints=tuple(self._endpoints.values()),
+            stops=tuple(self._stops.values()),
+            receipts=tuple(self._receipts),
+            conversions=tuple(self._conversions),
+            dead_letters=tuple(self._dead_letters),
+        )
+
+    def _activate(self, identity: Identity, rank: _Rank) -> None:
+        known = self._activities.get(identity)
+        if known is None or rank > known:
+            self._activities[identity] = rank
+
+    def _enter(self, endpoint: Endpoint) -> None:
+        first = self._endpoints.setdefault(endpoint.endpoint_id, endpoint)
+        if first is not endpoint:
+            self._endpoints_again.setdefault(endpoint.endpoint_id, [first]).append(endpoint)
 
 
 def merge_endpoints(same: Iterable[Endpoint]) -> Endpoint:
@@ -78,32 +182,50 @@ def merge_endpoints(same: Iterable[Endpoint]) -> Endpoint:
     ordered = list(same)
     if len(ordered) == 1:
         return ordered[0]
-    # Two facts of one instant have no order of their own; repr gives them the same one every time.
-    ordered.sort(key=lambda endpoint: (endpoint.at_ms, repr(endpoint)))
-    newest = ordered[-1]
+    ordered.sort(key=attrgetter("at_ms"), reverse=True)
+    newest = ordered[0]
     assert all(endpoint.endpoint_id == newest.endpoint_id for endpoint in ordered)
-    known = {
-        name: value
-        for endpoint in ordered
-        for name in _ENDPOINT_FACTS
-        if (value := getattr(endpoint, name)) is not None
-    }
-    return Endpoint(endpoint_id=newest.endpoint_id, at_ms=newest.at_ms, **known)
+    alone = len({endpoint.at_ms for endpoint in ordered}) == len(ordered)
+    draft: Any = EndpointDraft()
+    draft.endpoint_id, draft.at_ms = newest.endpoint_id, newest.at_ms
+    times = [endpoint.at_ms for endpoint in ordered]
+    for name, *values in zip(_FACTS, *map(_facts_of, ordered), strict=True):
+        if alone:
+            fact = next((value for value in values if value is not None), None)
+        else:
+            fact = _newest_fact(times, values)
+        setattr(draft, name, fact)
+    draft.__class__ = Endpoint
+    made: Endpoint = draft
+    return made
 
 
-def _identity(activity: Activity) -> _Identity:
-    """Whom an activity is about, as far as it says: the first of user, endpoint, message."""
+def _newest_fact(times: Sequence[int], values: Sequence[Any]) -> Any:
+    """The newest value that is known; two of one instant have no order but that of their text."""
+    known = [pair for pair in zip(times, values, strict=True) if pair[1] is not None]
+    ranked = max(known, key=lambda pair: (pair[0], fact_text(pair[1])), default=None)
+    return None if ranked is None else ranked[1]
+
+
+def fact_text(value: object) -> str:
+    """Gives two facts of one instant an order, which is the same wherever they meet: within a batch
+    or in the state, which keeps flags as 0 and 1 and attributes as JSON."""
+    if isinstance(value, str):
+        return value
+    return encode(value, order="sorted").decode()
+
+
+def _identity(activity: Activity) -> Identity:
     if activity.user_id is not None:
-        return ("user", activity.user_id, None)
+        return activity.user_id
     if activity.endpoint_id is not None:
-        return ("endpoint", activity.endpoint_id, None)
-    return ("message", activity.message_id, activity.address)
+        return (activity.endpoint_id, None, None)
+    return (None, activity.message_id, activity.address)
 
 
-def _later(known: Activity | None, new: Activity) -> Activity:
-    """The later of the two; of the same instant always the same one, whichever was read first."""
-    return new if known is None or _rank(new) > _rank(known) else known
-
-
-def _rank(activity: Activity) -> tuple[int, str, str]:
-    return (activity.at_ms, activity.event_type, activity.endpoint_id or "")
+def _activity(identity: Identity, rank: _Rank) -> Activity:
+    at_ms, event_type, endpoint_id = rank
+    if isinstance(identity, str):
+        return activity_of(at_ms, event_type, identity, endpoint_id or None)
+    endpoint_id_alone, message_id, address = identity
+    return activity_of(at_ms, event_type, None, endpoint_id_alone, message_id, address)

@@ -9,15 +9,16 @@ reference is swapped; a bad folder leaves the last good set in force, and says s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import structlog
 
 from worker.metrics import Metrics
 from worker.ports import Clock
+from worker.rules.diff import difference, summary
 from worker.rules.folder import fingerprint
-from worker.rules.load import inspect
+from worker.rules.load import Inspection, inspect
 from worker.rules.problems import Problem
 from worker.rules.ruleset import RuleSet
 
@@ -25,6 +26,11 @@ POLL_SECONDS = 2.0
 PROBLEMS_LOGGED_MAX = 20
 
 log = structlog.get_logger()
+
+
+async def read_aside(folder: Path) -> Inspection:
+    """Reads a folder beside the loops: hundreds of rules take seconds."""
+    return await asyncio.to_thread(inspect, folder)
 
 
 class Reload:
@@ -41,8 +47,10 @@ class Reload:
         adopt: Callable[[RuleSet], Awaitable[None]],
         clock: Clock,
         metrics: Metrics,
+        read: Callable[[Path], Awaitable[Inspection]] = read_aside,
     ) -> None:
         self._folder = folder
+        self._read = read
         self._in_force = in_force
         self._adopt = adopt
         self._clock = clock
@@ -73,7 +81,7 @@ class Reload:
         good set stays in force."""
         async with self._one_at_a_time:
             self._looked_at = fingerprint(self._folder)
-            inspection = inspect(self._folder)
+            inspection = await self._read(self._folder)
             if inspection.rule_set is None:
                 self._metrics.rules_refused()
                 for problem in inspection.problems[:PROBLEMS_LOGGED_MAX]:
@@ -85,25 +93,7 @@ class Reload:
                 log.info(
                     "rules_reloaded",
                     revision=self._in_force.revision,
-                    changes="; ".join(difference(before, self._in_force)) or "none in the rules",
+                    changes=summary(difference(before, self._in_force)),
                 )
             self._metrics.rules_in_force(self._in_force.revision, now_ms=self._clock.now_ms())
             return ()
-
-
-def difference(before: RuleSet, after: RuleSet) -> Iterator[str]:
-    """What a person would call the change: rules added, removed, changed, and shared settings."""
-    old = {rule.name: rule for rule in before.rules}
-    new = {rule.name: rule for rule in after.rules}
-    for name in sorted(old.keys() | new.keys()):
-        if name not in old:
-            yield f"+{name} ({new[name].mode})"
-        elif name not in new:
-            yield f"-{name}"
-        elif old[name].mode is not new[name].mode:
-            yield f"~{name} ({old[name].mode} -> {new[name].mode})"
-        elif old[name].revision != new[name].revision:
-            yield f"~{name}"
-    for shared in ("limits", "quiet_hours", "activity"):
-        if getattr(before, shared) != getattr(after, shared):
-            yield f"~{shared}"

@@ -27,6 +27,7 @@ BOTH = [
 USERS_PER_PHASE = 60
 PUSH_ONLY = """
 apiVersion: v1
+law_windows: ignore
 rules:
   - rule: winback
     mode: live

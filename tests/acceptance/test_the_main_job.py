@@ -101,6 +101,7 @@ async def test_a_throttled_address_is_tried_again_and_accepted_once(tmp_path: Pa
 async def test_opted_out_users_and_users_in_their_night_get_nothing(tmp_path: Path) -> None:
     rules = """
 apiVersion: v1
+law_windows: ignore
 quiet_hours:
   - {name: always, from: "00:00", to: "23:59", match: ['timezone="Asia/Tokyo"']}
 rules:

@@ -32,6 +32,7 @@ POLL_SECONDS = 0.1
 
 LADDER = """
 apiVersion: v1
+law_windows: ignore
 rules:
   - rule: winback
     mode: live

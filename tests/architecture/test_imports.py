@@ -39,7 +39,7 @@ LAYERS: Mapping[str, Layer] = {
     # Pure and synchronous: data in, decision out.
     "core": Layer(
         modules="model errors events event_* recency addresses countries ladder guards caps"
-        " situation quiet retry rules rules.*",
+        " lazily situation moment quiet money pace shares silences retry rules rules.*",
         never=frozenset({"asyncio"}) | AWS | STATE | WATCHING | OUTSIDE,
     ),
     "ports": Layer(
@@ -93,9 +93,26 @@ LAYERS: Mapping[str, Layer] = {
         modules="app",
         may_import="core ports clock instruments kinesis store senders loops web settings",
     ),
+    # The core in virtual time: rule tests, backtests, plans. The state it needs is its own.
+    "rehearsal": Layer(
+        modules="rehearsal rehearsal.*",
+        may_import="core ports",
+        never=AWS | STATE | WATCHING | OUTSIDE,
+    ),
+    "backtest": Layer(
+        modules="backtest backtest.*",
+        may_import="core ports rehearsal",
+        never=AWS | STATE | WATCHING | OUTSIDE,
+    ),
+    # Recorded events: files, and a stream that is read to its end.
+    "recordings": Layer(
+        modules="recordings recordings.*",
+        may_import="core ports clock kinesis",
+        never=STATE | {"prometheus_client"},
+    ),
     "cli": Layer(
         modules="cli cli.*",
-        may_import="core ports clock instruments store settings app",
+        may_import="core ports clock instruments store settings rehearsal backtest recordings app",
         never=AWS,
     ),
     "main": Layer(modules="__main__", may_import="cli"),

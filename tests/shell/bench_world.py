@@ -26,7 +26,8 @@ from worker.model import (
     StreamIdentity,
 )
 from worker.outbox import Outbox
-from worker.rules.ruleset import Limits, QuietHours, Rule, RuleSet
+from worker.rules.limits import Limits, Prices
+from worker.rules.ruleset import QuietHours, Rule, RuleSet
 from worker.store.sqlite import SqliteStore
 from worker.testing import FakeClock, ScriptedSender
 
@@ -106,6 +107,8 @@ async def desk(
     calls: int = 8,
     limits: Limits | None = None,
     quiet_hours: tuple[QuietHours, ...] = (),
+    prices: Prices | None = None,
+    path: str = ":memory:",
 ) -> Desk:
     """An outbox at noon of a day, under these rules; by default push, e-mail, SMS after 7 days."""
     clock = FakeClock(now_ms=day(at_day))
@@ -114,14 +117,11 @@ async def desk(
         rules=rules or (rule(),),
         limits=limits or Limits(),
         quiet_hours=quiet_hours,
+        prices=prices or Prices(),
     )
-    store = await SqliteStore.open(":memory:", wait=False, clock=clock)
+    store = await SqliteStore.open(path, wait=False, clock=clock)
     await store.positions(STREAM)
-    await store.adopt(
-        rule_set.revision,
-        rearm_after_ms=rule_set.rearm_after_ms,
-        sends_for_ms=rule_set.limits.lookback_ms,
-    )
+    await store.adopt(rule_set.adoption)
     return Desk(store, clock, rule_set, calls)
 
 

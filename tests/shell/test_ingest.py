@@ -15,7 +15,7 @@ from worker.errors import StateUnwritable, StreamRecreated
 from worker.health import LOOP_SILENT_SECONDS_MAX, Health
 from worker.ingest import RETRY_SECONDS, Ingest
 from worker.metrics import Metrics
-from worker.model import Applied, Batch, Effect, Record
+from worker.model import Adoption, Applied, Batch, Effect, Record
 from worker.rules.ruleset import ActivityPolicy
 from worker.store.sqlite import SqliteStore
 from worker.testing import FakeClock, settle_tasks
@@ -72,7 +72,7 @@ class Reading:
 async def reading() -> AsyncGenerator[tuple[Reading, asyncio.Task[None]]]:
     clock = FakeClock(now_ms=NOW_MS)
     store = await SqliteStore.open(":memory:", wait=False, clock=clock)
-    await store.adopt("s1", rearm_after_ms=1, sends_for_ms=1)
+    await store.adopt(Adoption(revision="s1", rearm_after_ms=1, sends_for_ms=1))
     one = Reading(store, clock)
     task = asyncio.create_task(one.ingest.run(STREAM))
     try:

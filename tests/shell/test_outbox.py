@@ -25,7 +25,7 @@ from worker.model import (
     Stop,
     StopReason,
 )
-from worker.rules.ruleset import QuietHours
+from worker.rules.ruleset import QuietHours, open_but
 from worker.testing import settle_tasks
 
 
@@ -92,7 +92,7 @@ async def test_a_stop_that_is_in_the_state_wins_too() -> None:
 
 
 async def test_night_is_judged_by_the_wall_clock_also_when_the_stream_lags() -> None:
-    night = QuietHours(name="night", from_minute=12 * 60, to_minute=20 * 60)
+    night = QuietHours(name="night", open_week=open_but(12 * 60, 20 * 60))
     one = await desk(quiet_hours=(night,), at_day=8)
     await one.tell(seen("ann", 0), endpoint("ann", "GCM", "t"))
     one.source.lag_ms = 240_000

@@ -6,11 +6,11 @@ import pytest
 
 from worker.cli.words import SENTENCES, columns, moment, relative, span
 from worker.model import DAY_MS, HOUR_MS, Reason
-from worker.store.journal import LOOK_FAILED, STOPPED_MID_CALL
+from worker.store.journal import CONVERTED, LOOK_FAILED, STOPPED_MID_CALL
 
 
 def test_every_reason_has_a_sentence_of_its_own() -> None:
-    assert set(SENTENCES) == {*Reason, LOOK_FAILED, STOPPED_MID_CALL}
+    assert set(SENTENCES) == {*Reason, CONVERTED, LOOK_FAILED, STOPPED_MID_CALL}
     assert len(set(SENTENCES.values())) == len(SENTENCES)
 
 

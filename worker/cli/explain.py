@@ -1,68 +1,78 @@
-"""`comeback explain`: one user's story, and what comes next."""
+"""`comeback explain`: one user's story, why nothing is sent right now, and what comes next."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections import Counter
-from dataclasses import dataclass
+import re
+from dataclasses import replace
+from math import inf
 from pathlib import Path
-from typing import Any
 
 import click
 
-from worker.cli.words import columns, moment, relative, sentence_of
+from worker.cli.inforce import InForce, rules_in_force
+from worker.cli.standpoints import standpoints
+from worker.cli.story import Story, as_json, as_text
 from worker.clock import SystemClock
-from worker.errors import ProblemsFound, RulesError
-from worker.ladder import look
-from worker.model import Decision, UserView
-from worker.quiet import zone_of
-from worker.rules.load import load
-from worker.rules.ruleset import RuleSet
+from worker.errors import ProblemsFound, RulesError, UsageError
+from worker.model import UserView
+from worker.moment import Moment
+from worker.money import LOOKBACK_MS, Purse
+from worker.rehearsal.projection import HORIZON_MS, project
+from worker.rules.durations import parse_duration
+from worker.rules.instants import parse_instant
+from worker.rules.problems import Refused, not_allowed
 from worker.settings import read_settings
-from worker.situation import undeliverable
-from worker.store.journal import JournalEntry
-from worker.store.reading import SendRecord, StateReader
+from worker.silences import standing
+from worker.store.reading import StateReader
 
 JOURNAL_LINES_MAX = 200
+JOURNAL_READ_MAX = 10_000
+"""Lines gone through to find those before an instant that is over."""
 SENDS_MAX = 100
-
-NEXT = "what comes next (by the rules; a stale stream or a paused channel can delay it)"
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """All that is known of one user, oldest first."""
-
-    view: UserView
-    journal: tuple[JournalEntry, ...]
-    sends: tuple[SendRecord, ...]
-    next: tuple[Decision, ...] | None
-    """Per rule, what the ladder would answer now; None when the rules cannot be used."""
+SENDS_READ_MAX = 1_000
 
 
 @click.command()
 @click.argument("user")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-def explain(user: str, *, as_json: bool) -> None:
+@click.option(
+    "--at",
+    metavar="TIME",
+    help="Tell it for then: 2026-11-27T09:00:00Z, 2h from now, or -3d ago.",
+)
+@click.option("--why-not", metavar="RULE", help="Why did this rule not send? Nothing else.")
+@click.option("--json", "json_wanted", is_flag=True, help="For machines.")
+def explain(user: str, *, at: str | None, why_not: str | None, json_wanted: bool) -> None:
     """Tell what happened to USER, what comes next and when, and why not sooner.
 
-    USER is a user id, an endpoint id, or an address. Reads the state file (COMEBACK_STATE) and the
-    rules (COMEBACK_RULES); works while the worker runs. With a mistake in the rules it tells what
-    happened, and the problems on standard error.
+    USER is a user id, an endpoint id, or an address. Reads the state file (COMEBACK_STATE), also
+    for the rules in force; works while the worker runs. Where the rules cannot be read it tells
+    what happened, and the problems on standard error.
+
+    \b
+      comeback explain u-123
+      comeback explain u-123 --why-not premium-winback
+      comeback explain u-123 --at -3d          as it stood three days ago
+      comeback explain u-123 --at 2d           as it will stand, if nobody comes back
     """
     settings = read_settings(os.environ)
     clock = SystemClock()
     now_ms = clock.now_ms()
-    rules, problems = _rules(settings.rules)
+    at_ms = now_ms if at is None else _instant(at, now_ms)
     with StateReader(str(settings.state), clock=clock) as reader:
-        stories = [_story(reader, name, rules, now_ms) for name in reader.find(user)]
+        in_force, problems = _rules(reader, settings.rules)
+        if why_not is not None and in_force is not None:
+            _require_rule(in_force, why_not)
+        stories = [
+            _story(reader, name, in_force, now_ms, at_ms, why_not) for name in reader.find(user)
+        ]
     if not stories:
         raise ProblemsFound(f"{user}: nothing is known of such a user, endpoint or address")
-    if as_json:
-        click.echo(json.dumps([_as_json(story) for story in stories], indent=2))
+    if json_wanted:
+        click.echo(json.dumps([as_json(story) for story in stories], indent=2))
     else:
-        click.echo("\n\n".join(_as_text(story, now_ms) for story in stories))
+        click.echo("\n\n".join(map(as_text, stories)))
     if problems:
         click.echo(
             f"comeback: what comes next is not known, the rules have problems:\n{problems}",
@@ -70,128 +80,105 @@ def explain(user: str, *, as_json: bool) -> None:
         )
 
 
-def _rules(folder: Path) -> tuple[RuleSet | None, str]:
+def _instant(text: str, now_ms: int) -> int:
+    """An instant, or a duration from now, or with a minus before now."""
+    if found := re.fullmatch(r"([-+]?)(\d+[a-z].*)", text):
+        try:
+            distance_ms = parse_duration(found[2])
+        except Refused as refused:
+            raise UsageError(f"--at: {refused}") from refused
+        at_ms = now_ms - distance_ms if found[1] == "-" else now_ms + distance_ms
+    else:
+        try:
+            at_ms = parse_instant(text)
+        except Refused as refused:
+            raise UsageError(f"--at: {refused}; or a distance, such as 2h or -3d") from refused
+    if at_ms > now_ms + HORIZON_MS:
+        raise UsageError("--at: nothing is foreseen for longer than 400 days; name an earlier time")
+    return at_ms
+
+
+def _rules(reader: StateReader, folder: Path) -> tuple[InForce | None, str]:
     """The rules, or their problems: a mistake in a rule must not hide what happened."""
     try:
-        return load(folder), ""
+        return rules_in_force(reader, folder), ""
     except RulesError as error:
         return None, str(error)
 
 
-def _story(reader: StateReader, user_id: str, rules: RuleSet | None, now_ms: int) -> Story:
+def _require_rule(in_force: InForce, name: str) -> None:
+    names = [rule.name for rule in in_force.rules.rules]
+    if name not in names:
+        raise UsageError(not_allowed("--why-not: there is no rule", name, names))
+
+
+def _story(
+    reader: StateReader,
+    user_id: str,
+    in_force: InForce | None,
+    now_ms: int,
+    at_ms: int,
+    why_not: str | None,
+) -> Story:
     view = reader.user(user_id)
     assert view is not None, "a user that was found is known"
-    return Story(
+    is_past = at_ms < now_ms
+    entries = reader.journal_of(user_id, JOURNAL_READ_MAX if is_past else JOURNAL_LINES_MAX)
+    # The worker's clock may be ahead of this one: only what is asked for is left out.
+    until_ms = at_ms if is_past else inf
+    journal = [e for e in entries if e.at_ms <= until_ms and why_not in (None, e.rule)]
+    claims = reader.claims_of(user_id, SENDS_READ_MAX if is_past else SENDS_MAX)
+    sends = [
+        send
+        for send in claims
+        if send.claim.claimed_ms <= until_ms and why_not in (None, send.claim.rule)
+    ]
+    story = Story(
         view=view,
-        journal=tuple(reversed(reader.journal_of(user_id, JOURNAL_LINES_MAX))),
-        sends=tuple(reversed(reader.claims_of(user_id, SENDS_MAX))),
-        next=None if rules is None else _next(view, rules, now_ms),
+        now_ms=now_ms,
+        at_ms=at_ms,
+        rules="",
+        timezone=None,
+        journal=tuple(reversed(journal[:JOURNAL_LINES_MAX])),
+        sends=tuple(reversed(sends[:SENDS_MAX])),
+        points=None,
+        next=None,
+        why_not=why_not,
     )
-
-
-def _next(view: UserView, rules: RuleSet, now_ms: int) -> tuple[Decision, ...]:
-    last = {decision.rule: decision for decision in look(view, rules, now_ms).decisions}
-    return tuple(last.values())
-
-
-def _as_text(story: Story, now_ms: int) -> str:
-    view = story.view
-    zone = zone_of(view)
-    seen = view.last_active_ms
-    head = [
-        ("last active", f"{moment(seen)} ({relative(seen, now_ms)})" if seen else "never"),
-        ("reachable by", _reachable(view)),
-        ("zone", f"{', '.join(zone.names[:3]) or 'unknown'} (by {zone.source})"),
-    ]
-    sections = [f"user {view.user_id}\n{columns(head)}"]
-    if story.journal:
-        sections.append(f"what happened\n{columns([_journal_row(e) for e in story.journal])}")
-    if story.sends:
-        sections.append(f"sends\n{columns([_send_row(send) for send in story.sends])}")
-    if story.next is not None:
-        sections.append(f"{NEXT}\n{columns([_next_row(d, now_ms) for d in story.next])}")
-    return "\n\n".join(sections)
-
-
-def _reachable(view: UserView) -> str:
-    """`push (2), email, sms: opted_out`; never an address (P11)."""
-    states = Counter(
-        (endpoint.channel.value, undeliverable(endpoint))
-        for endpoint in view.endpoints
-        if endpoint.channel is not None
+    if in_force is None:
+        return story
+    story = replace(
+        story,
+        rules=f"revision {in_force.rules.revision}, by {in_force.found}",
+        timezone=in_force.rules.timezone,
     )
-    shown = [
-        channel + (f" ({count})" if count > 1 else "") + (f": {reason}" if reason else "")
-        for (channel, reason), count in sorted(states.items(), key=str)
-    ]
-    return ", ".join(shown) or "nothing"
+    return story if is_past else _with_future(reader, story, view, in_force)
 
 
-def _journal_row(entry: JournalEntry) -> tuple[str, ...]:
-    until = f"until {moment(entry.until_ms)}" if entry.until_ms is not None else ""
-    end = f"the episode ends as {entry.outcome}" if entry.outcome is not None else ""
-    story = "; ".join(filter(None, (sentence_of(entry.reason), until, end)))
-    return (moment(entry.at_ms), entry.rule or "-", entry.stage or "-", entry.reason, story)
-
-
-def _send_row(send: SendRecord) -> tuple[str, ...]:
-    claim = send.claim
-    attempts = f"{claim.attempt} attempts" if claim.attempt > 1 else ""
-    receipt = f"receipt: {send.receipt} {send.receipt_detail or ''}" if send.receipt else ""
-    what = "; ".join(filter(None, (claim.reason or "", attempts, receipt.strip())))
-    return (moment(claim.claimed_ms), claim.stage, claim.channel, claim.state, claim.send_id, what)
-
-
-def _next_row(decision: Decision, now_ms: int) -> tuple[str, ...]:
-    if decision.until_ms is not None:
-        when = f"{moment(decision.until_ms)} ({relative(decision.until_ms, now_ms)})"
+def _with_future(reader: StateReader, story: Story, view: UserView, in_force: InForce) -> Story:
+    """The story with where the user stands at its instant, and what comes."""
+    rules, silences = in_force.rules, reader.silences()
+    spends = reader.spends(story.now_ms - LOOKBACK_MS)
+    then = view
+    if story.at_ms > story.now_ms:
+        lived = project(
+            rules,
+            view,
+            now_ms=story.now_ms,
+            until_ms=story.at_ms,
+            spends=spends,
+            silences=silences,
+        )
+        then, spent = lived.view, lived.spends
     else:
-        when = "now" if decision.action != "wait" else "when something about the user changes"
-    sentence = sentence_of(decision.reason)
-    return (decision.rule, decision.stage or "-", decision.reason, when, sentence)
-
-
-def _as_json(story: Story) -> dict[str, Any]:
-    return {
-        "user": story.view.user_id,
-        "last_active_ms": story.view.last_active_ms,
-        "reachable_by": _reachable(story.view),
-        "journal": [
-            {
-                "at_ms": entry.at_ms,
-                "rule": entry.rule,
-                "stage": entry.stage,
-                "action": entry.action,
-                "reason": entry.reason,
-                "until_ms": entry.until_ms,
-                "outcome": entry.outcome,
-            }
-            for entry in story.journal
-        ],
-        "sends": [
-            {
-                "send_id": send.claim.send_id,
-                "at_ms": send.claim.claimed_ms,
-                "rule": send.claim.rule,
-                "stage": send.claim.stage,
-                "channel": send.claim.channel,
-                "state": send.claim.state,
-                "reason": send.claim.reason,
-                "attempt": send.claim.attempt,
-                "receipt": send.receipt,
-            }
-            for send in story.sends
-        ],
-        "next": None
-        if story.next is None
-        else [
-            {
-                "rule": decision.rule,
-                "stage": decision.stage,
-                "action": decision.action,
-                "reason": decision.reason,
-                "until_ms": decision.until_ms,
-            }
-            for decision in story.next
-        ],
-    }
+        spent = spends
+    at = Moment(
+        now_ms=story.at_ms, wall_ms=story.at_ms, silences=standing(silences), purse=Purse(spent)
+    )
+    points = standpoints(then, rules, at)
+    steps = project(rules, view, now_ms=story.now_ms, spends=spends, silences=silences).steps
+    return replace(
+        story,
+        points=tuple(p for p in points if story.why_not in (None, p.rule)),
+        next=tuple(step for step in steps if story.why_not in (None, step.rule)),
+    )

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from worker.cli.silence import as_document, row_of
 from worker.cli.words import columns, moment, relative
 from worker.clock import SystemClock
 from worker.model import DeadLetter, Position
@@ -27,7 +28,7 @@ DEAD_LETTERS_SHOWN_MAX = 1_000
     help=f"Show the last N unreadable records, at most {DEAD_LETTERS_SHOWN_MAX:,}.",
 )
 def state(*, as_json: bool, dead_letters: int) -> None:
-    """Show counts, positions, uncertain sends and dead letters of the state file.
+    """Show counts, holds made by hand, money, positions, uncertain sends and dead letters.
 
     Reads the file named by COMEBACK_STATE; works while the worker runs. The lag of a running worker
     is in its metrics (comeback_shard_lag_seconds).
@@ -53,34 +54,7 @@ def _as_text(summary: StateSummary, letters: tuple[DeadLetter, ...], now_ms: int
         ("users", f"{summary.users:,}; active: {active}"),
         ("next due", f"{moment(due)} ({relative(due, now_ms)})" if due is not None else "nobody"),
     ]
-    sections = [columns(head, indent="")]
-    sections += _section(
-        "open episodes (rule, stage, held for)",
-        [
-            (rule, stage or "-", hold or "-", f"{count:,}")
-            for (rule, stage, hold), count in summary.episodes_open.items()
-        ],
-    )
-    sections += _section("sends", [(*key, f"{count:,}") for key, count in summary.claims.items()])
-    sections += _section(
-        "uncertain sends (nobody knows whether they went out; they are not repeated)",
-        [
-            (
-                moment(s.claim.claimed_ms),
-                s.claim.user_id,
-                s.claim.stage,
-                s.claim.send_id,
-                s.claim.reason or "",
-            )
-            for s in summary.uncertain
-        ],
-    )
-    sections += _section(
-        "positions", [(stream, p.shard_id, _position(p)) for stream, p in summary.positions]
-    )
-    sections += _section(
-        "dead letters", [(reason, f"{count:,}") for reason, count in summary.dead_letters.items()]
-    )
+    sections = [columns(head, indent=""), *_ladders(summary, now_ms), *_records(summary)]
     sections += _section(
         "last dead letters",
         [
@@ -95,6 +69,66 @@ def _as_text(summary: StateSummary, letters: tuple[DeadLetter, ...], now_ms: int
         ],
     )
     return "\n\n".join(sections)
+
+
+def _ladders(summary: StateSummary, now_ms: int) -> list[str]:
+    """What is under way, what holds it, and what has come of it."""
+    told: list[str] = []
+    told += _section(
+        "held by hand (number, kind, what, until when, who, why)",
+        [row_of(silence, now_ms) for silence in summary.silences],
+    )
+    told += _section(
+        "open episodes (rule, stage, held for)",
+        [
+            (rule, stage or "-", hold or "-", f"{count:,}")
+            for (rule, stage, hold), count in summary.episodes_open.items()
+        ],
+    )
+    told += _section("sends", [(*key, f"{count:,}") for key, count in summary.claims.items()])
+    told += _section(
+        "spent since midnight UTC, in the currency of the price list",
+        [(channel, f"{micros / 1e6:,.2f}") for channel, micros in summary.spent_today.items()],
+    )
+    told += _section(
+        "conversions (rule, arm, last stage, episodes, converted)",
+        [
+            (
+                rule,
+                arm,
+                stage or "-",
+                f"{episodes:,}",
+                f"{converted:,} ({converted / episodes:.1%})",
+            )
+            for (rule, arm, stage), (episodes, converted) in summary.conversions.items()
+        ],
+    )
+    return told
+
+
+def _records(summary: StateSummary) -> list[str]:
+    """What somebody may want to look into, and how far reading is."""
+    told: list[str] = []
+    told += _section(
+        "uncertain sends (nobody knows whether they went out; they are not repeated)",
+        [
+            (
+                moment(s.claim.claimed_ms),
+                s.claim.user_id,
+                s.claim.stage,
+                s.claim.send_id,
+                s.claim.reason or "",
+            )
+            for s in summary.uncertain
+        ],
+    )
+    told += _section(
+        "positions", [(stream, p.shard_id, _position(p)) for stream, p in summary.positions]
+    )
+    told += _section(
+        "dead letters", [(reason, f"{count:,}") for reason, count in summary.dead_letters.items()]
+    )
+    return told
 
 
 def _section(title: str, rows: list[tuple[str, ...]]) -> list[str]:
@@ -125,6 +159,18 @@ def _as_json(summary: StateSummary, letters: tuple[DeadLetter, ...]) -> str:
         "sends": [
             {"state": state, "channel": channel, "count": count}
             for (state, channel), count in summary.claims.items()
+        ],
+        "silences": [as_document(silence) for silence in summary.silences],
+        "spent_today_micros": summary.spent_today,
+        "conversions": [
+            {
+                "rule": rule,
+                "arm": arm,
+                "stage": stage,
+                "episodes": episodes,
+                "converted": converted,
+            }
+            for (rule, arm, stage), (episodes, converted) in summary.conversions.items()
         ],
         "uncertain": [
             {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+import click
+
 from worker.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Reason
 
 SENTENCES: Mapping[str, str] = {
@@ -14,15 +16,26 @@ SENTENCES: Mapping[str, str] = {
     Reason.MAX_INACTIVE: "silent for longer than max_inactive, left alone",
     Reason.COOLDOWN: "the last episode ended less than cooldown ago",
     Reason.ONCE_PER_SILENCE: "this silence had its episode; a new one needs an activity first",
+    Reason.NOT_ENABLED: "outside enabled_from and enabled_until of the rule",
+    Reason.NOT_IN_ROLLOUT: "not among the percent of users the rule is rolled out to",
     Reason.IN_FLIGHT: "a call is under way",
     Reason.INACTIVE: "inactive long enough, the ladder begins",
     Reason.CLAIMED: "claimed and handed to the provider",
     Reason.SENT: "the provider accepted it",
     Reason.UNCERTAIN: "nobody knows whether the provider accepted it; not repeated",
     Reason.WOULD_SEND: "would be sent now, but the rule is in mode: shadow",
-    Reason.QUIET_HOURS: "it is night where the user is",
+    Reason.HOLDOUT: "would be sent now, but the user is held out to measure the rule",
+    Reason.ONLY_IF: "only_if of the stage does not fit this user",
+    Reason.QUIET_HOURS: "quiet hours where the user is",
+    Reason.LAW_WINDOW: "outside the hours the law allows where the user is",
     Reason.CAP: "a cap of limits.user is reached",
     Reason.MIN_GAP: "the last message is less than min_gap ago",
+    Reason.PRIORITY_LOST: "another rule took the slot at the same moment",
+    Reason.RATE_WAIT: "waits for its turn, limits.send_rate is used up",
+    Reason.BUDGET: "the money of limits.budget is spent for the day",
+    Reason.SILENCED: "somebody silenced it",
+    Reason.PAUSED: "somebody paused the rule or the channel",
+    Reason.KILL_SWITCH: "somebody stopped all sending",
     Reason.STALE_STREAM: "the stream is read too late to know who came back",
     Reason.PROVIDER_THROTTLED: "the provider asks for patience",
     Reason.TEMPORARY_FAILURE: "the provider had a passing fault",
@@ -35,13 +48,16 @@ SENTENCES: Mapping[str, str] = {
     Reason.SUPPRESSED: "the address bounced, complained, unsubscribed or is dead",
     Reason.PERMANENT_FAILURE: "the provider will never deliver it",
     Reason.ATTEMPTS_EXHAUSTED: "the provider's passing fault did not pass",
+    Reason.MAX_PRICE: "a send costs more than max_price of the stage",
     Reason.ACTIVE_AGAIN: "the user is back",
     Reason.LADDER_DONE: "every stage is done",
     Reason.ALL_OPTED_OUT: "opted out of every channel of the ladder",
+    Reason.USER_DELETED: "every endpoint of the user is inactive",
     Reason.MATCH_LOST: "the rule's matchers no longer fit this user",
     Reason.UNDELIVERABLE: "no stage could be delivered",
-    Reason.RULE_CHANGED: "the rule or the stage is no longer there",
+    Reason.RULE_CHANGED: "the rule, its ladder or the stage is no longer there",
     Reason.MERGED: "the user turned out to be another one and lives on there",
+    "converted": "the user did what the rule hopes for",
     "look_failed": "a bug: the look failed, see the log",
     "stopped_mid_call": "the process was stopped during the call; its result is not known",
 }
@@ -77,12 +93,20 @@ def relative(at_ms: int, now_ms: int) -> str:
 
 
 def columns(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> str:
-    """Left-aligned columns; the last one is not padded."""
+    """Left-aligned columns; the last one is not padded. A cell may be styled (`click.style`)."""
     if not rows:
         return ""
-    widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]))]
+    widths = [max(_width(row[number]) for row in rows) for number in range(len(rows[0]))]
     lines = (
-        indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        indent + "  ".join(_padded(cell, width) for cell, width in zip(row, widths, strict=True))
         for row in rows
     )
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _width(cell: str) -> int:
+    return len(click.unstyle(cell))
+
+
+def _padded(cell: str, width: int) -> str:
+    return cell + " " * (width - _width(cell))
