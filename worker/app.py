@@ -37,7 +37,7 @@ from worker.ports import Clock, Sender, Source, Store
 from worker.reload import Reload
 from worker.rules.load import load
 from worker.rules.retired import retired_ladders
-from worker.rules.ruleset import RuleSet
+from worker.rules.ruleset import Rule, RuleSet
 from worker.senders.pinpoint import open_pinpoint
 from worker.senders.pinpoint_request import Origin
 from worker.settings import Settings
@@ -77,6 +77,8 @@ class Worker:
         self._source = source
         self._store = store
         self._rules = rules
+        self._ladders: Mapping[tuple[str, str], Rule] = {}
+        """Those of earlier sets, as far as somebody is on them."""
         self._clock = clock
         self._metrics = metrics
         self._health = health
@@ -149,7 +151,12 @@ class Worker:
         while True:
             try:
                 kept = await self._store.retired(adoption.rules)
-                self._rules = replace(rules, retired=retired_ladders(kept))
+                # Each earlier set is read anew, which takes as long as any set does.
+                ladders = await asyncio.to_thread(retired_ladders, kept, self._ladders)
+                # Episodes may have opened under these while the others were read.
+                leaving = {(rule.name, rule.revision): rule for rule in self._rules.rules}
+                self._ladders = {**ladders, **leaving}
+                self._rules = replace(rules, retired=self._ladders)
                 await self._store.adopt(adoption)
             except TryLater as error:
                 log.error("rules_not_adopted", error=str(error))

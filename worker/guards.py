@@ -158,7 +158,10 @@ def _ladder_done(s: Situation) -> Decision | None:
     assert s.episode is not None
     if s.episode.stage is not None:
         return None
-    reason = Reason.LADDER_DONE if s.episode.last_stage else Reason.UNDELIVERABLE
+    claims = [c for c in s.view.claims if c.episode_id == s.episode.episode_id]
+    in_vain = bool(claims) and not any(claim.may_have_gone_out for claim in claims)
+    done = s.episode.last_stage is not None and not in_vain
+    reason = Reason.LADDER_DONE if done else Reason.UNDELIVERABLE
     return s.decide(Action.CLOSE, reason, outcome=EpisodeOutcome.EXHAUSTED)
 
 
@@ -176,23 +179,24 @@ def _in_flight(s: Situation) -> Decision | None:
 def _answered(s: Situation) -> Decision | None:
     """Every address of the stage has its last answer. One that only waits for a paused channel type
     does not hold up a user who was reached elsewhere."""
-    states = {claim.state for claim in s.claims}
+    states = {s.result_of(claim) for claim in s.claims}
     if not states - {ClaimState.RETRY}:
         return None
     reached = states & {ClaimState.SENT, ClaimState.UNCERTAIN}
     if s.open_targets or (s.targets and not reached):
         return None
-    if ClaimState.SENT in states:
-        return s.decide(Action.ADVANCE, Reason.SENT)
-    if ClaimState.UNCERTAIN in states:
-        return s.decide(Action.ADVANCE, Reason.UNCERTAIN)
+    if s.went_out:
+        return s.decide(Action.ADVANCE, s.went_out)
     tired = any(claim.reason == Reason.ATTEMPTS_EXHAUSTED for claim in s.claims)
     return _undeliverable(s, Reason.ATTEMPTS_EXHAUSTED if tired else Reason.PERMANENT_FAILURE)
 
 
 def _undeliverable(s: Situation, reason: Reason) -> Decision:
-    """The stage cannot be delivered on its channel; the rule says what then."""
+    """The stage cannot be delivered on its channel; the rule says what then. One that went out to
+    another address has been delivered."""
     assert s.stage is not None
+    if s.went_out:
+        return s.decide(Action.ADVANCE, s.went_out)
     match s.stage.on_undeliverable:
         case OnUndeliverable.NEXT_STAGE:
             return s.decide(Action.SKIP, reason, at_once=True)
@@ -206,6 +210,8 @@ def _on_hit(s: Situation, reason: Reason, on_hit: OnHit, until_ms: int) -> Decis
     """The stage meets closed hours or an empty purse, which says what then."""
     if on_hit is OnHit.DEFER:
         return s.wait(reason, until_ms)
+    if s.went_out:
+        return s.decide(Action.ADVANCE, s.went_out)
     return s.decide(Action.SKIP, reason, at_once=on_hit is OnHit.NEXT_STAGE)
 
 
@@ -221,13 +227,15 @@ def _held_too_long(s: Situation) -> Decision | None:
         return None
     if s.now_ms < s.episode.held_ms + HOLD_MAX_MS:
         return None
+    if s.stage is not None and s.went_out:
+        return s.decide(Action.ADVANCE, s.went_out)
     return s.decide(Action.CLOSE, s.episode.hold, outcome=EpisodeOutcome.EXPIRED)
 
 
 def _silenced(s: Situation) -> Decision | None:
     if not s.moment.silences:
         return None
-    silence = silenced(s.moment.silences, s.stage_facts, s.moment.wall_ms)
+    silence = silenced(s.moment.silences, s.silence_facts, s.moment.wall_ms)
     return None if silence is None else s.wait(REASONS[silence.kind], silence.ends_ms)
 
 
@@ -305,7 +313,7 @@ def _hold_by_limits(s: Situation, sends: Sequence[PastSend]) -> tuple[Reason, in
         if (send.episode_id, send.stage) != (s.episode.episode_id, s.episode.stage)
     ]
     zone = zone_of(s.view, otherwise=s.rules.timezone or UTC_MIDDAY)
-    return hold_by_limits(s.rules.limits, others, s.now_ms, zone)
+    return hold_by_limits(s.rules.limits, others, s.moment.wall_ms, zone)
 
 
 def _no_text(s: Situation) -> Decision | None:
@@ -324,7 +332,7 @@ def _over_budget(s: Situation) -> Decision | None:
         s.spending,
         s.stage.channel,
         sum(s.costs[endpoint.address or ""] for endpoint in s.recipients),
-        s.now_ms,
+        s.moment.wall_ms,
     )
     return _on_hit(s, Reason.BUDGET, hold.on_exhausted, hold.until_ms) if hold else None
 
@@ -344,7 +352,9 @@ def _shadow(s: Situation) -> Decision | None:
 def _too_fast(s: Situation) -> Decision | None:
     assert s.stage is not None
     wall_ms = s.moment.wall_ms
-    free_ms = s.moment.pace.free_ms(s.stage.channel, len(s.recipients), wall_ms)
+    free_ms = s.moment.pace.free_ms(
+        s.stage.channel, len(s.recipients), wall_ms, had_slot=s.had_slot
+    )
     return s.wait(Reason.RATE_WAIT, s.now_ms + free_ms - wall_ms) if free_ms > wall_ms else None
 
 

@@ -27,6 +27,7 @@ from worker.model import (
     Message,
     PastSend,
     Pause,
+    PutOff,
     Reason,
     UserView,
     address_hash_of,
@@ -77,7 +78,7 @@ def look(
 
 def look_at(view: UserView, rules: RuleSet, moment: Moment) -> Look:
     """`look`, for who looks at many users in one moment."""
-    walk = _walked(view, rules, moment)
+    walk = _walked(view, rules, moment, quick=True)
     for decision, episode in _given_up(view, rules, moment.now_ms):
         walk.decisions.append(decision)
         walk.changed[episode.episode_id] = episode
@@ -87,6 +88,7 @@ def look_at(view: UserView, rules: RuleSet, moment: Moment) -> Look:
         decisions=tuple(walk.decisions),
         episodes=tuple(walk.changed.values()),
         deliveries=tuple(walk.deliveries),
+        put_off=tuple(walk.put_off),
     )
 
 
@@ -95,17 +97,19 @@ def steps_of(
 ) -> tuple[tuple[Situation, Decision], ...]:
     """Every step of a look with the situation it answers, for who tells people why. Episodes that
     go on with no ladder are in none of them."""
-    walk = _walked(view, rules, moment)
+    walk = _walked(view, rules, moment, quick=False)
     return tuple(zip(walk.situations, walk.decisions, strict=True))
 
 
-def _walked(view: UserView, rules: RuleSet, moment: Moment) -> _Walk:
+def _walked(view: UserView, rules: RuleSet, moment: Moment, *, quick: bool) -> _Walk:
     """Goes through the rules one after the other. An open episode that goes on with no ladder is in
     none of its steps."""
     walk = _Walk(view)
     open_episodes = {e.rule: e for e in view.episodes if e.closed_ms is None}
     for rule in rules.rules:
         episode = open_episodes.get(rule.name)
+        if quick and episode is None and walk.is_too_soon(rule, moment.now_ms):
+            continue
         ladder = rule if episode is None else rules.rule_of(episode)
         if ladder is not None:
             walk.through(
@@ -126,17 +130,39 @@ class _Walk:
     """What has come of a look so far; lives as long as the look."""
 
     def __init__(self, view: UserView) -> None:
+        self.view = view
         self.sends = view.sends
         self.spending: Counter[Channel] = Counter()
         self.situations: list[Situation] = []
         self.decisions: list[Decision] = []
         self.changed: dict[str, Episode] = {}
         self.deliveries: list[Delivery] = []
+        self.put_off: list[PutOff] = []
         self.due: list[int] = []
+
+    def is_too_soon(self, rule: Rule, now_ms: int) -> bool:
+        """Waits at once under a rule whose silence is not over: the most frequent answer by far,
+        and the same as the guards would give."""
+        if self.view.last_active_ms is None:
+            return False
+        due_ms = self.view.last_active_ms + rule.inactive_for_ms
+        if due_ms <= now_ms:
+            return False
+        self.due.append(due_ms)
+        self.decisions.append(
+            Decision(
+                rule=rule.name,
+                action=Action.WAIT,
+                reason=Reason.NOT_YET_DUE,
+                at_ms=now_ms,
+                until_ms=due_ms,
+            )
+        )
+        return True
 
     def through(self, situation: Situation) -> None:
         """Takes steps under one rule until it waits or sends."""
-        for _ in range(_steps_max(situation.rule)):
+        for _ in range(_steps_max(situation)):
             decision = step(situation)
             self.situations.append(situation)
             self.decisions.append(decision)
@@ -145,6 +171,13 @@ class _Walk:
                 self.changed[episode.episode_id] = episode
             if decision.action is Action.SEND:
                 self._send(situation)
+            if decision.reason is Reason.RATE_WAIT and situation.stage is not None:
+                waiting = PutOff(
+                    channel=situation.stage.channel,
+                    sends=len(situation.recipients),
+                    had_slot=situation.had_slot,
+                )
+                self.put_off.append(waiting)
             if decision.action in (Action.WAIT, Action.SEND):
                 self.due += [decision.until_ms] if decision.until_ms is not None else []
                 return
@@ -159,9 +192,11 @@ class _Walk:
             self.spending[delivery.claim.channel] += delivery.claim.cost_micros
 
 
-def _steps_max(rule: Rule) -> int:
-    """Close the old episode, open one, pass every stage, close it, wait."""
-    return len(rule.stages) + 4
+def _steps_max(situation: Situation) -> int:
+    """Pass every stage of an old ladder, close it, open the new one, pass its stages, close it,
+    wait."""
+    new = situation.rules.rule_named(situation.rule.name)
+    return len(situation.rule.stages) + (len(new.stages) if new else 0) + 4
 
 
 def _after(s: Situation, decision: Decision) -> Episode | None:
@@ -172,7 +207,7 @@ def _after(s: Situation, decision: Decision) -> Episode | None:
         case Action.WAIT:
             return _waiting(s, decision.reason) if s.episode else None
         case Action.SEND:
-            return _unheld(s)
+            return _sent(s)
         case Action.ADVANCE | Action.SKIP:
             return _advanced(s, decision)
         case Action.CLOSE:
@@ -189,6 +224,14 @@ def _waiting(s: Situation, reason: Reason) -> Episode:
         return _unheld(s)
     held_ms = s.now_ms if s.episode.held_ms is None else s.episode.held_ms
     return replace(s.episode, hold=reason, held_ms=held_ms)
+
+
+def _sent(s: Situation) -> Episode:
+    """Whoever is tried is counted among those who were, so that a rule's arms compare."""
+    assert s.episode is not None
+    return replace(
+        s.episode, hold=None, held_ms=None, last_stage=s.episode.stage, last_sent_ms=s.now_ms
+    )
 
 
 def _unheld(s: Situation) -> Episode:
@@ -278,6 +321,8 @@ def _deliveries(s: Situation) -> list[Delivery]:
             variant=s.variant.name,
             cost_micros=s.costs[endpoint.address],
             resend=s.stage.on_uncertain is OnUncertain.RESEND,
+            maybe_sent=before is not None and before.maybe_sent,
+            wall_ms=s.moment.wall_ms if s.moment.wall_ms != s.now_ms else None,
         )
         deliveries.append(
             Delivery(
@@ -295,7 +340,7 @@ def _past_send(s: Situation) -> PastSend:
     assert s.episode is not None
     assert s.stage is not None
     return PastSend(
-        at_ms=s.now_ms,
+        at_ms=s.moment.wall_ms,
         rule=s.rule.name,
         stage=s.stage.name,
         episode_id=s.episode.episode_id,

@@ -409,7 +409,7 @@ class Episode:
     closed_ms: int | None = None
     outcome: EpisodeOutcome | None = None
     last_stage: str | None = None
-    """The last stage that was sent (or would have been), None while there is none."""
+    """The last stage that was sent, or tried, or would have been; None while there is none."""
     last_sent_ms: int | None = None
     """When that was."""
     arm: Arm = Arm.TREATED
@@ -430,10 +430,6 @@ class ClaimState(StrEnum):
     SENT = "sent"
     UNCERTAIN = "uncertain"
     REJECTED = "rejected"
-
-
-UNKNOWN_RESULTS = frozenset({Reason.UNCERTAIN.value, "stopped_mid_call"})
-"""Reasons of a claim whose last call may have been accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -463,13 +459,21 @@ class Claim:
     """What the call is expected to cost, in millionths of the currency of the price list."""
     resend: bool = False
     """`on_uncertain: resend`: a call with an unknown result is repeated, and may arrive twice."""
+    maybe_sent: bool = False
+    """The result of an earlier call for it is not known: whatever came after, it may have gone."""
+    wall_ms: int | None = None
+    """`claimed_ms` is stream time; this is the world's, by which limits count. None: the same."""
 
     @property
     def may_have_gone_out(self) -> bool:
         """Does it count in the caps? So does one that is repeated because nobody knows."""
-        if self.state is ClaimState.RETRY:
-            return self.reason in UNKNOWN_RESULTS
-        return self.state is not ClaimState.REJECTED
+        unsent = self.state in (ClaimState.RETRY, ClaimState.REJECTED)
+        return self.maybe_sent or not unsent
+
+    @property
+    def sent_at_ms(self) -> int:
+        """When it went out, by the world's clock."""
+        return self.claimed_ms if self.wall_ms is None else self.wall_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -482,13 +486,20 @@ class Spend:
     micros: int
 
 
+STREAM_BEHIND_MS_MAX = DAY_MS
+"""The most COMEBACK_MAX_STALENESS can allow. Limits count by the world's clock and claims are found
+by the stream's, so claims are read that much further back."""
+
 SPEND_SPAN_MS = 15 * MINUTE_MS
 """Spends are kept per quarter of an hour: local days begin on one, in every zone of today."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastSend:
-    """One stage that went out to a user, or may have (sent, uncertain, in flight); for the caps."""
+    """One stage that went out to a user, or may have (sent, uncertain, in flight); for the caps.
+
+    `at_ms` is the world's time, and of several addresses the last.
+    """
 
     at_ms: int
     rule: str
@@ -674,6 +685,15 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PutOff:
+    """A stage that waits for the sake of the pace. `had_slot`: it waited for that before."""
+
+    channel: Channel
+    sends: int
+    had_slot: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """All that one look at one user changes, written in the transaction that read the user."""
 
@@ -682,6 +702,7 @@ class Look:
     decisions: tuple[Decision, ...] = ()
     episodes: tuple[Episode, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
+    put_off: tuple[PutOff, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

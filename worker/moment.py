@@ -11,10 +11,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from worker.model import Decision, Delivery, Pause, Reason
+from worker.model import Delivery, Look, Pause
 from worker.money import Purse
 from worker.pace import Pace
-from worker.rules.ruleset import RuleSet
 from worker.silences import Standing
 
 
@@ -39,11 +38,7 @@ class Moment:
         for channel, sends in Counter(d.claim.channel for d in deliveries).items():
             self.pace.take(channel, sends, self.wall_ms)
 
-    def puts_off(self, decisions: Sequence[Decision], rules: RuleSet) -> None:
+    def puts_off(self, look: Look) -> None:
         """What waits for the sake of the pace gets its slot."""
-        for decision in decisions:
-            if decision.reason is Reason.RATE_WAIT:
-                rule = rules.rule_named(decision.rule)
-                stage = rule.stage_named(decision.stage or "") if rule else None
-                if stage is not None:
-                    self.pace.reserve(stage.channel, 1, self.wall_ms)
+        for one in look.put_off:
+            self.pace.reserve(one.channel, one.sends, self.wall_ms, had_slot=one.had_slot)

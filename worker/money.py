@@ -58,7 +58,7 @@ class Purse:
 
     def _add(self, claim: Claim, micros: int) -> None:
         if micros:
-            self._micros[claim.channel][claim.claimed_ms // SPEND_SPAN_MS * SPEND_SPAN_MS] += micros
+            self._micros[claim.channel][claim.sent_at_ms // SPEND_SPAN_MS * SPEND_SPAN_MS] += micros
 
 
 def hold_by_budget(

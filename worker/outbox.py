@@ -39,7 +39,10 @@ from worker.rules.ruleset import RuleSet
 from worker.silences import REASONS, Standing, standing
 
 USERS_PER_SWEEP_MAX = 500
-"""Users looked at in one transaction; bounds how long the loop is busy."""
+USERS_PER_SWEEP_FIRST = 50
+SWEEP_SECONDS_MAX = 0.1
+"""Users looked at in one transaction, and how long it may keep the loop and the state; the number
+follows from what a look costs under the rules in force."""
 
 SETTLE_SECONDS_MAX = 3.0
 """How long a drain waits for the store to take the last answers. What it does not take stays
@@ -87,6 +90,7 @@ class Outbox:
         self._pauses = Pauses(metrics)
         self._pace = Pace()
         self._paced_by: RuleSet | None = None
+        self._users_max = USERS_PER_SWEEP_FIRST
         self._silences: tuple[Silence, ...] | None = None
         self._standing_now: Sequence[Standing] = ()
         self._failing: set[str] = set()
@@ -129,19 +133,22 @@ class Outbox:
 
     async def _sweep(self) -> bool:
         """One sweep. True when another should follow at once."""
-        now_ms = self.stream_now_ms()
-        self._tell_freshness(now_ms)
-        calls_free = self._calls_in_flight_max - len(self._calls)
-        if now_ms is None or calls_free <= 0:
-            return False
-        packing = Packing(self._senders, calls_max=calls_free, idle=not self._calls)
+        self._tell_freshness(self.stream_now_ms())
         try:
+            standing = await self._standing()
+            spends = await self._store.spends(self._clock.now_ms() - LOOKBACK_MS)
+            # From here to the claims nothing waits: what the looks go by is what holds.
+            now_ms = self.stream_now_ms()
+            calls_free = self._calls_in_flight_max - len(self._calls)
+            if now_ms is None or calls_free <= 0:
+                return False
+            packing = Packing(self._senders, calls_max=calls_free, idle=not self._calls)
             rules = self._rules()
-            moment = await self._moment(now_ms, rules)
+            moment = self._moment(now_ms, rules, standing, spends)
 
             def decide(view: UserView) -> Look:
                 looked = look_at(view, rules, moment)
-                moment.puts_off(looked.decisions, rules)
+                moment.puts_off(looked)
                 return looked
 
             def admits(deliveries: Sequence[Delivery]) -> bool:
@@ -150,38 +157,50 @@ class Outbox:
                 moment.sends(deliveries)
                 return True
 
+            began = self._clock.monotonic()
             with self._metrics.store_seconds.labels("sweep").time():
                 swept = await self._store.sweep(
-                    now_ms=now_ms,
-                    decide=decide,
-                    admits=admits,
-                    users_max=USERS_PER_SWEEP_MAX,
+                    now_ms=now_ms, decide=decide, admits=admits, users_max=self._users_max
                 )
         except TryLater as error:
+            # What these looks put off was not written, so nobody comes to those slots.
+            self._pace.forget_slots()
             self._store_failed("sweep", error)
             await self._clock.sleep(STORE_RETRY_SECONDS)
             return False
         self._store_answered("sweep")
+        self._keep_short(swept.users, self._clock.monotonic() - began)
         self._metrics.decided(swept.decisions)
         for call in packing.calls:
             self._start(call)
         # Nobody looked at: the first of them needs more calls than are free, and one will end.
         return swept.more and swept.users > 0
 
-    async def _moment(self, now_ms: int, rules: RuleSet) -> Moment:
+    def _keep_short(self, users: int, seconds: float) -> None:
+        """Looks at fewer users in the next sweep when this one kept the loop and the state for too
+        long, as it does with very many rules."""
+        if seconds > SWEEP_SECONDS_MAX:
+            self._users_max = max(1, int(users * SWEEP_SECONDS_MAX / seconds))
+        else:
+            self._users_max = min(2 * self._users_max, USERS_PER_SWEEP_MAX)
+
+    def _moment(
+        self,
+        now_ms: int,
+        rules: RuleSet,
+        standing: Sequence[Standing],
+        spends: Sequence[Spend],
+    ) -> Moment:
         """What the looks of one sweep share."""
         if rules is not self._paced_by:
             pace = Pace(rules.limits.send_rates)
             self._pace = pace.following(self._pace, now_ms=self._clock.now_ms())
             self._paced_by = rules
-        spends: Sequence[Spend] = ()
-        if rules.limits.budgets:
-            spends = await self._store.spends(now_ms - LOOKBACK_MS)
         return Moment(
             now_ms=now_ms,
             wall_ms=max(now_ms, self._clock.now_ms()),
             paused=self._pauses.in_force,
-            silences=await self._standing(),
+            silences=standing,
             purse=Purse(spends),
             pace=self._pace,
         )

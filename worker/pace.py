@@ -32,11 +32,22 @@ class Pace:
         known = {rate.of: rate for rate in before._rates}
         followed = Pace()
         followed._rates = [known.get(rate.of) or _Rate(rate.of, now_ms) for rate in self._rates]
+        followed.forget_slots()
         return followed
 
-    def free_ms(self, channel: Channel, sends: int, now_ms: int) -> int:
-        """When so many sends may go out: `now_ms`, or their slot."""
-        slots = [rate.free_ms(sends, now_ms) for rate in self._rates if rate.holds_for(channel)]
+    def forget_slots(self) -> None:
+        """Nobody comes to the slots that were given: those who had them are due anew."""
+        for rate in self._rates:
+            rate.forget_slots()
+
+    def free_ms(self, channel: Channel, sends: int, now_ms: int, *, had_slot: bool = False) -> int:
+        """When so many sends may go out: `now_ms`, or their slot. `had_slot`: they had one already
+        and found it taken, for those before them were late; they come before those who had none."""
+        slots = [
+            rate.free_ms(sends, now_ms, had_slot=had_slot)
+            for rate in self._rates
+            if rate.holds_for(channel)
+        ]
         return max(slots, default=now_ms)
 
     def take(self, channel: Channel, sends: int, now_ms: int) -> None:
@@ -45,60 +56,112 @@ class Pace:
             if rate.holds_for(channel):
                 rate.take(sends, now_ms)
 
-    def reserve(self, channel: Channel, sends: int, now_ms: int) -> None:
+    def reserve(self, channel: Channel, sends: int, now_ms: int, *, had_slot: bool = False) -> None:
         """So many sends were put off to the slot `free_ms` told."""
         for rate in self._rates:
-            if rate.holds_for(channel) and rate.free_ms(sends, now_ms) > now_ms:
-                rate.reserve(sends, now_ms)
+            if rate.holds_for(channel):
+                rate.reserve(sends, now_ms, had_slot=had_slot)
 
 
 class _Rate:
-    """One rate: the sends of its last span, and the slot that is being filled."""
+    """One rate: what was sent in its last span, and the slots that are given."""
 
     def __init__(self, of: SendRate, full_at_ms: int | None) -> None:
         self.of = of
         self._step_ms = max(1, of.per_ms // INSTANTS_PER_SPAN)
-        self._sent: deque[tuple[int, int]] = deque()
-        """(until when they count, sends), oldest first; at most `INSTANTS_PER_SPAN` + 2 entries."""
-        self._count = 0
-        self._slot_ms = 0
-        self._slot_taken = 0
+        self._sent = _Span()
+        self._plans: dict[bool, _Plan] = {}
+        """The slots of those who never had one, and of those who did; apart, so that who was kept
+        waiting by a late sweep does not go to the end of the queue."""
         if full_at_ms is not None:
             self.take(of.max, full_at_ms)
 
     def holds_for(self, channel: Channel) -> bool:
         return self.of.channel in (None, channel)
 
-    def free_ms(self, sends: int, now_ms: int) -> int:
-        self._forget(now_ms)
-        # More than fits a whole span goes out when nothing else is in it: it would wait for ever.
-        return (
-            now_ms
-            if self._count + min(sends, self.of.max) <= self.of.max
-            else (self._slot(sends, now_ms)[0])
-        )
+    def free_ms(self, sends: int, now_ms: int, *, had_slot: bool) -> int:
+        self._sent.forget(now_ms)
+        if self._fits(sends, now_ms):
+            return now_ms
+        return self._plan(now_ms, had_slot).slot_ms(self._most(sends), self.of.max, now_ms)
 
     def take(self, sends: int, now_ms: int) -> None:
-        self._forget(now_ms)
-        until_ms = -(-(now_ms + self.of.per_ms) // self._step_ms) * self._step_ms
-        self._count += sends
-        if self._sent and self._sent[-1][0] >= until_ms:
-            until_ms, before = self._sent.pop()
+        self._sent.forget(now_ms)
+        self._sent.add(self._end_ms(now_ms), sends)
+
+    def reserve(self, sends: int, now_ms: int, *, had_slot: bool) -> None:
+        if self._fits(sends, now_ms):
+            return
+        plan = self._plan(now_ms, had_slot)
+        slot_ms = plan.slot_ms(self._most(sends), self.of.max, now_ms)
+        plan.book(slot_ms, sends, self._end_ms(slot_ms))
+
+    def forget_slots(self) -> None:
+        self._plans.clear()
+
+    def _fits(self, sends: int, now_ms: int) -> bool:
+        self._sent.forget(now_ms)
+        return self._sent.count + self._most(sends) <= self.of.max
+
+    def _most(self, sends: int) -> int:
+        """More than fits a whole span goes out when nothing else is in it: it would wait for
+        ever."""
+        return min(sends, self.of.max)
+
+    def _plan(self, now_ms: int, had_slot: bool) -> _Plan:
+        plan = self._plans.get(had_slot)
+        if plan is None or plan.last_ms <= now_ms:
+            plan = self._plans[had_slot] = _Plan(self._sent)
+        return plan
+
+    def _end_ms(self, at_ms: int) -> int:
+        """When a send at that time no longer counts: a span later, at the next remembered
+        instant."""
+        return -(-(at_ms + self.of.per_ms) // self._step_ms) * self._step_ms
+
+
+class _Span:
+    """The sends of one span: (until when they count, how many), the first to end first; at most
+    `INSTANTS_PER_SPAN` + 2 entries."""
+
+    def __init__(self) -> None:
+        self.entries: deque[tuple[int, int]] = deque()
+        self.count = 0
+
+    def add(self, until_ms: int, sends: int) -> None:
+        self.count += sends
+        if self.entries and self.entries[-1][0] >= until_ms:
+            until_ms, before = self.entries.pop()
             sends += before
-        self._sent.append((until_ms, sends))
+        self.entries.append((until_ms, sends))
 
-    def reserve(self, sends: int, now_ms: int) -> None:
-        self._slot_ms, taken = self._slot(sends, now_ms)
-        self._slot_taken = taken + sends
+    def forget(self, now_ms: int) -> None:
+        while self.entries and self.entries[0][0] <= now_ms:
+            self.count -= self.entries.popleft()[1]
 
-    def _slot(self, sends: int, now_ms: int) -> tuple[int, int]:
-        """The slot with room for so many, and what is taken of it."""
-        if self._slot_ms <= now_ms:
-            return now_ms + self.of.per_ms, 0
-        if self._slot_taken and self._slot_taken + sends > self.of.max:
-            return self._slot_ms + self.of.per_ms, 0
-        return self._slot_ms, self._slot_taken
 
-    def _forget(self, now_ms: int) -> None:
-        while self._sent and self._sent[0][0] <= now_ms:
-            self._count -= self._sent.popleft()[1]
+class _Plan:
+    """Slots to come: each where those before it no longer count."""
+
+    def __init__(self, sent: _Span) -> None:
+        self._span = _Span()
+        self._span.entries.extend(sent.entries)
+        self._span.count = sent.count
+        self.last_ms = 0
+        """The last slot; when it has come, the plan is over."""
+
+    def slot_ms(self, sends: int, most: int, now_ms: int) -> int:
+        """The next slot for so many."""
+        slot_ms, count = max(now_ms, self.last_ms), self._span.count
+        for until_ms, ending in self._span.entries:
+            if count + sends <= most:
+                break
+            count -= ending
+            slot_ms = max(slot_ms, until_ms)
+        return slot_ms
+
+    def book(self, slot_ms: int, sends: int, until_ms: int) -> None:
+        """That slot is given."""
+        self._span.forget(slot_ms)
+        self._span.add(until_ms, sends)
+        self.last_ms = slot_ms

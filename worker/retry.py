@@ -8,6 +8,7 @@ outcomes may be repeated, how often and how soon. Outcomes come from a Sender, s
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import assert_never
 
 from worker.model import (
@@ -82,6 +83,17 @@ def _settle_retry(outcome: Retry, claim: Claim, now_ms: int) -> Settlement:
         state=ClaimState.RETRY,
         reason=outcome.reason.value,
         retry_ms=now_ms + delay_ms,
+    )
+
+
+def answered(claim: Claim, settlement: Settlement) -> Claim:
+    """The claim with its answer."""
+    return replace(
+        claim,
+        state=settlement.state,
+        reason=settlement.reason,
+        retry_ms=settlement.retry_ms,
+        maybe_sent=claim.maybe_sent or isinstance(settlement.outcome, Uncertain),
     )
 
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from worker.errors import SettingsError
-from worker.model import DAY_MS
+from worker.model import STREAM_BEHIND_MS_MAX
 from worker.rules.durations import parse_duration, written
 from worker.rules.problems import Refused
 
@@ -109,7 +109,7 @@ class Settings(BaseModel):
     max_staleness: Milliseconds = Field(
         default=300_000,
         ge=1_000,
-        le=DAY_MS,
+        le=STREAM_BEHIND_MS_MAX,
         description="While any shard lags more than this, nothing is sent.",
     )
     calls_in_flight_max: int = Field(

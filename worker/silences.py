@@ -45,7 +45,9 @@ def silenced(
     found: Silence | None = None
     for candidate in standing:
         silence = candidate.silence
-        if not silence.begins_ms <= wall_ms < _end_ms(silence):
+        # Who stops everything must not be kept waiting by a clock that is ahead of this one.
+        begun = silence.kind is not SilenceKind.SILENCE or silence.begins_ms <= wall_ms
+        if not begun or wall_ms >= _end_ms(silence):
             continue
         if found is not None and (
             found.kind is not silence.kind or _end_ms(silence) <= _end_ms(found)

@@ -31,6 +31,7 @@ from worker.moment import Moment
 from worker.rules.facts import match_facts, render_context
 from worker.rules.messages import decorated
 from worker.rules.ruleset import (
+    OnUncertain,
     OnUndeliverable,
     Rule,
     RuleSet,
@@ -181,10 +182,32 @@ class Situation:
 
     @lazy
     def stage_facts(self) -> Mapping[str, Sequence[str]]:
-        """What matchers of quiet hours, silences and `only_if` see of this stage."""
+        """What matchers of `only_if` and of legal texts see."""
+        assert self.stage is not None
+        return match_facts(self.view, self.stage.channel)
+
+    @lazy
+    def silence_facts(self) -> Mapping[str, Sequence[str]]:
+        """What matchers of silences see: the same, and which rule and stage it is."""
         assert self.stage is not None
         own = {"rule": self.rule.name, "stage": self.stage.name}
         return match_facts(self.view, self.stage.channel, own)
+
+    def result_of(self, claim: Claim) -> ClaimState:
+        """What the ladder takes a claim of this stage for. One that may have gone out is no less
+        than uncertain, unless the stage says that it is to be repeated."""
+        assert self.stage is not None
+        again = claim.state is ClaimState.RETRY and self.stage.on_uncertain is OnUncertain.RESEND
+        unsent = claim.state in (ClaimState.RETRY, ClaimState.REJECTED)
+        return ClaimState.UNCERTAIN if claim.maybe_sent and unsent and not again else claim.state
+
+    @lazy
+    def went_out(self) -> Reason | None:
+        """SENT or UNCERTAIN when the stage went out, or may have, to one address at least."""
+        results = {self.result_of(claim) for claim in self.claims}
+        if ClaimState.SENT in results:
+            return Reason.SENT
+        return Reason.UNCERTAIN if any(c.may_have_gone_out for c in self.claims) else None
 
     @lazy
     def targets(self) -> tuple[Endpoint, ...]:
@@ -194,7 +217,7 @@ class Situation:
         that appears later belongs to the next stage. (It is welcome to a stage that waits for one.)
         """
         assert self.stage is not None
-        states = {claim.address_hash: claim.state for claim in self.claims}
+        states = {claim.address_hash: self.result_of(claim) for claim in self.claims}
         waits = self.stage.on_undeliverable is OnUndeliverable.WAIT
         is_open = not states or (waits and set(states.values()) == {ClaimState.REJECTED})
         chosen: dict[str, Endpoint] = {}
@@ -211,6 +234,11 @@ class Situation:
     def open_targets(self) -> tuple[Endpoint, ...]:
         """The targets whose channel type is not paused."""
         return tuple(endpoint for endpoint in self.targets if not self.pause_of(endpoint))
+
+    @property
+    def had_slot(self) -> bool:
+        """Did the stage wait for the pace before?"""
+        return self.episode is not None and self.episode.hold is Reason.RATE_WAIT
 
     def pause_of(self, endpoint: Endpoint) -> Pause | None:
         """The pause its channel type is in."""
@@ -300,6 +328,9 @@ class Situation:
     def wait(self, reason: Reason, until_ms: int | None = None) -> Decision:
         """Nothing now; look again at `until_ms`, or when something about the user changes. A held
         stage is looked at again at the latest when its hold has lasted too long."""
+        if self.episode is not None and self.rule.enabled_until_ms is not None:
+            end_ms = max(self.rule.enabled_until_ms, self.now_ms + 1)
+            until_ms = end_ms if until_ms is None else min(until_ms, end_ms)
         if self.episode is not None and reason in HOLDS:
             held_ms = self.now_ms if self.episode.held_ms is None else self.episode.held_ms
             expires_ms = held_ms + HOLD_MAX_MS

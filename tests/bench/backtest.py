@@ -11,12 +11,12 @@ from __future__ import annotations
 import io
 import json
 import resource
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from tests.bench.recording import write
 from worker.backtest.run import Run, as_live
 from worker.backtest.slices import Slicer
 from worker.model import Batch, Position, StreamIdentity
@@ -25,7 +25,6 @@ from worker.recordings.files import Files
 from worker.rehearsal.memory import Memory
 from worker.rules.load import load
 
-DAYS = 30
 LINES_SAMPLED = 20_000
 RULES = Path(__file__).parents[2] / "rules"
 LATEST_MS = 1 << 45
@@ -36,7 +35,9 @@ def recording(count: int, users: int) -> Path:
     path = Path(tempfile.gettempdir()) / f"backtest-{count}-{users}.ndjson"
     if not path.exists():
         part = path.with_suffix(".part")
-        write(part, users=users, days=DAYS, count=count)
+        # In a process of its own, whose memory is not that of the backtest.
+        words = [sys.executable, "-m", "tests.bench.recording", str(part), str(users), str(count)]
+        subprocess.run(words, check=True)
         part.rename(path)
     return path
 

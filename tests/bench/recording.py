@@ -119,7 +119,7 @@ def events(*, users: int, days: int, count: int, seed: int) -> Iterator[tuple[in
         kind = chance.choice(("_session.start", "_session.stop", "shop.viewed"))
         yield START_MS + at_ms, event(user, START_MS + at_ms, kind, channel if channel < 3 else 0)
         gap_ms = 60_000 if channel < 3 else chance.randrange(1, 2 * pause_ms)
-        heapq.heappush(coming, (at_ms + min(gap_ms, 40 * HOUR_MS), user))
+        heapq.heappush(coming, (at_ms + min(gap_ms, 6 * DAY_MS), user))
 
 
 def write(path: Path, *, users: int, days: int, count: int, seed: int = 1) -> int:

@@ -370,11 +370,11 @@ async def test_sends_reach_back_as_far_as_the_rule_set_needs(world: World) -> No
 
     def look(view: UserView) -> Look:
         found.append(view)
-        return Look(user_id=view.user_id, due_ms=day(9))
+        return Look(user_id=view.user_id, due_ms=day(10))
 
     for revision, sends_for in (("short", REARM_MS // 7), ("long", REARM_MS)):
         await world.store.adopt(
             Adoption(revision=revision, rearm_after_ms=REARM_MS, sends_for_ms=sends_for)
         )
-        await world.sweep(look, on=9)
+        await world.sweep(look, on=10)
     assert [len(view.sends) for view in found] == [0, 1]

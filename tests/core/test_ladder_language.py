@@ -31,7 +31,9 @@ from worker.model import (
     Endpoint,
     EpisodeOutcome,
     Outcome,
+    Reason,
     Rejected,
+    Retry,
     Sent,
     Silence,
     SilenceKind,
@@ -105,6 +107,12 @@ def test_a_stage_that_is_not_for_the_user_is_left_out_and_the_next_keeps_its_tim
     assert lived.until(30) == sent
 
 
+def test_only_if_sees_the_users_own_attributes_whatever_they_are_called() -> None:
+    phone = replace(PHONE, user_attributes={"stage": ("gold",)})
+    gold = stage("push", only_if=(parse_matcher('stage="gold"'),))
+    assert life(rule(stages=(gold,)), endpoints=(phone,)).until(30) == [(7, "push")]
+
+
 # --- on_undeliverable ---------------------------------------------------------------------------
 
 
@@ -170,6 +178,83 @@ def test_an_uncertain_call_is_repeated_only_where_the_rule_says_so(
     assert [e.outcome for e in lived.episodes.values()] == [EpisodeOutcome.EXHAUSTED]
 
 
+def answers(*outcomes: type[Uncertain] | type[Rejected] | type[Retry]) -> Answer:
+    """These, one a call, and then accepted."""
+    left = list(outcomes)
+
+    def answer(delivery: Delivery) -> Outcome:
+        send_id = delivery.claim.send_id
+        kind = left.pop(0) if left else Sent
+        if kind is Retry:
+            return Retry(send_id=send_id, reason=Reason.PROVIDER_THROTTLED, detail="429")
+        return Sent(send_id=send_id) if kind is Sent else kind(send_id=send_id, detail="d")  # type: ignore[call-arg]
+
+    return answer
+
+
+RESENT = rule(stages=(stage("push", on_uncertain=OnUncertain.RESEND), stage("email", 2)))
+
+
+def test_what_may_have_gone_out_counts_whatever_comes_after() -> None:
+    for last in (Rejected, Uncertain):
+        lived = life(RESENT, answer=answers(Uncertain, last))
+        lived.until(30)
+        days = [number for number, name, _ in lived.calls if name == "email"]
+        assert len(days) == 1
+        assert days[0] >= 9, "two days after the push that may have arrived"
+
+
+def test_a_slot_is_not_given_back_by_a_call_that_may_have_arrived() -> None:
+    one_a_week = Limits(caps=(Cap(max=1, per_ms=7 * DAY_MS, window=Window.ROLLING),))
+    other = rule("other", stages=(stage("email"),), inactive_for_ms=round(7.00001 * DAY_MS))
+    lived = life(RESENT, other, limits=one_a_week, answer=answers(Uncertain, Retry, Retry))
+    lived.until(13)
+    assert [name for _, name, _ in lived.calls if name == "email"] == []
+
+
+def test_an_edit_to_keep_ends_the_repeating() -> None:
+    lived = life(
+        replace(RESENT, revision="old"),
+        answer=answers(*[Uncertain] * 5),
+    )
+    lived.until(7)
+    assert len(lived.calls) == 1
+    kept = rule(revision="new", stages=(stage("push"), stage("email", 2)), on_edit=OnEdit.MOVE)
+    lived.rules = rule_set(kept)
+    lived.until(8)
+    assert len(lived.calls) == 1
+
+
+# --- one stage, several addresses ---------------------------------------------------------------
+
+TABLET = replace(PHONE, endpoint_id="e9", address="token-9", channel_type="APNS")
+
+
+def half_throttled(delivery: Delivery) -> Outcome:
+    if delivery.address == "token-9" and delivery.claim.channel is Channel.PUSH:
+        reason = Reason.PROVIDER_THROTTLED
+        return Retry(send_id=delivery.claim.send_id, reason=reason, detail="429", delay_ms=HOUR_MS)
+    return Sent(send_id=delivery.claim.send_id)
+
+
+@pytest.mark.parametrize("on_hit", [OnHit.SKIP, OnHit.NEXT_STAGE])
+def test_a_stage_that_half_went_out_went_out(on_hit: OnHit) -> None:
+    afternoon = QuietHours(
+        name="afternoon",
+        open_week=open_but(12 * 60 + 30, 18 * 60),
+        matchers=(parse_matcher('channel="push"'),),
+        on_hit=on_hit,
+    )
+    lived = life(
+        rule(stages=(stage("push"), stage("email", 2))),
+        quiet_hours=(afternoon,),
+        endpoints=(PHONE, TABLET, MAIL),
+        answer=half_throttled,
+    )
+    lived.until(30)
+    assert [number for number, name, _ in lived.calls if name == "email"] == [9]
+
+
 # --- holdout, rollout, variants -----------------------------------------------------------------
 
 
@@ -222,6 +307,14 @@ def test_no_ladder_begins_before_the_rule_is_enabled() -> None:
     assert lived.until(30) == [(10, "push"), (12, "email"), (15, "sms")]
 
 
+def test_a_rule_that_ends_ends_what_is_held_too() -> None:
+    waits = stage("push", on_undeliverable=OnUndeliverable.WAIT)
+    lived = life(rule(stages=(waits,), enabled_until_ms=day(9)), endpoints=(MAIL,))
+    lived.until(30)
+    (episode,) = lived.episodes.values()
+    assert (episode.outcome, episode.closed_ms) == (EpisodeOutcome.CANCELLED, day(9))
+
+
 def test_a_rule_that_ends_takes_its_open_ladders_along() -> None:
     lived = life(rule(enabled_until_ms=day(8.5)))
     assert lived.until(30) == [(7, "push")]
@@ -264,6 +357,28 @@ def test_an_old_episode_moves_by_the_name_of_its_stage() -> None:
     later = rule(revision="new", stages=(stage("push"), stage("email", 2), stage("sms", 4)))
     kept.rules, kept.due_ms = rule_set(replace(later, on_edit=OnEdit.MOVE)), day(8)
     assert kept.until(20) == [(7, "push"), (9, "email"), (13, "sms")]
+
+
+def test_a_ladder_nobody_knows_is_not_cancelled_for_that() -> None:
+    """A state of an older version names its ladders otherwise."""
+    lived = life(OLD)
+    lived.until(8)
+    lived.rules, lived.due_ms = (
+        rule_set(replace(OLD, revision="new", on_edit=OnEdit.CANCEL)),
+        day(8),
+    )
+    assert lived.until(20) == [(7, "push"), (9, "email")]
+
+
+def test_a_short_old_ladder_makes_way_for_a_long_one_in_one_look() -> None:
+    lived = life(OLD)
+    lived.until(8)
+    stages = tuple(replace(stage("email"), name=f"s{number}") for number in range(9))
+    long = rule(revision="new", stages=stages, exit_on=frozenset({ExitOn.ACTIVITY}))
+    lived.rules = replace(rule_set(long), retired={("winback", "old"): OLD})
+    lived.endpoints = ()
+    lived.active(9)
+    assert lived.until(40) == [(7, "push")]
 
 
 def test_an_old_episode_is_cancelled() -> None:

@@ -54,6 +54,32 @@ def test_a_restart_begins_full() -> None:
     assert pace.free_ms(Channel.PUSH, 1, 11_000) == 11_000
 
 
+def test_a_rate_of_minutes_is_reached() -> None:
+    """A slot must lie where the sends before it no longer count."""
+    pace = Pace([SendRate(max=20, per_ms=60 * SECOND_MS)])
+    waiting, now_ms = [(0, False)] * 100, 7_003
+    while waiting:
+        due_ms, had_slot = min(waiting)
+        waiting.remove((due_ms, had_slot))
+        now_ms = max(now_ms, due_ms) + 80
+        free_ms = pace.free_ms(Channel.PUSH, 1, now_ms, had_slot=had_slot)
+        if free_ms == now_ms:
+            pace.take(Channel.PUSH, 1, now_ms)
+        else:
+            pace.reserve(Channel.PUSH, 1, now_ms, had_slot=had_slot)
+            waiting.append((free_ms, True))
+    assert now_ms < 5 * 60 * SECOND_MS
+
+
+def test_slots_that_nobody_comes_to_are_given_anew() -> None:
+    pace = Pace([EACH_SECOND])
+    pace.take(Channel.PUSH, 5, 0)
+    for _ in range(500):
+        pace.reserve(Channel.PUSH, 1, 0)
+    again = Pace([EACH_SECOND]).following(pace, now_ms=0)
+    assert again.free_ms(Channel.PUSH, 1, 0) == 1_000
+
+
 def test_an_edit_of_other_rates_forgets_nothing() -> None:
     before = Pace([EACH_SECOND])
     before.take(Channel.PUSH, 5, 0)

@@ -10,7 +10,7 @@ import pytest
 
 from worker.model import DAY_MS, HOUR_MS, MINUTE_MS, Channel, Endpoint, UserView
 from worker.rules.facts import render_context
-from worker.rules.folder import FILES_MAX, Folder, Reading
+from worker.rules.folder import FILES_MAX, Folder, Reading, fingerprint
 from worker.rules.law import law_windows
 from worker.rules.limits import Cap, Window
 from worker.rules.load import inspect, load
@@ -257,3 +257,13 @@ def test_the_shipped_messages_read_well_with_and_without_attributes(
     assert ("tea &amp; co" in str(email.html)) is bool(attributes)
     assert "\n\n\n" not in email.body
     assert len(sms.body) <= 160
+
+
+def test_a_file_name_that_is_not_utf_8_is_told_and_kills_nobody(tmp_path: Path) -> None:
+    (tmp_path / "shop.yaml").write_text(FULL)
+    with open(bytes(tmp_path) + b"/caf\xe9.yaml", "w") as file:  # noqa: PTH123 - bytes
+        file.write("apiVersion: v1\n")
+    before = fingerprint(tmp_path)
+    told = [str(problem) for problem in inspect(tmp_path).problems]
+    assert "caf\\udce9.yaml is not UTF-8; rename it" in "".join(told)
+    assert before == fingerprint(tmp_path)

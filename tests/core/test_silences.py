@@ -49,7 +49,12 @@ def test_the_strongest_kind_speaks_and_of_one_kind_the_longest() -> None:
     assert who_holds(short, long) == who_holds(long, short) == 3
     assert who_holds(long, pause) == 4
     assert who_holds(pause, kill, long) == 5
-    assert who_holds(kill, long, at_ms=99) is None
+
+
+def test_a_kill_switch_holds_even_when_its_clock_is_ahead() -> None:
+    assert who_holds(held(), at_ms=99) is None
+    assert who_holds(held(kind=SilenceKind.KILL, ends_ms=None), at_ms=99) == 1
+    assert who_holds(held(kind=SilenceKind.PAUSE, ends_ms=None), at_ms=99) == 1
 
 
 def test_a_matcher_nobody_can_read_holds_more_and_not_less() -> None:

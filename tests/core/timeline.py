@@ -7,7 +7,7 @@ as told, and forgets nothing. Times in the tests are days since day 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from worker.ladder import look_at
 from worker.model import (
@@ -29,7 +29,7 @@ from worker.model import (
 from worker.moment import Moment
 from worker.money import Purse
 from worker.pace import Pace
-from worker.retry import settle
+from worker.retry import answered, settle
 from worker.rules.limits import Limits
 from worker.rules.ruleset import Mode, Rule, RuleSet, Stage, TemplateProblem, Variant
 from worker.silences import standing
@@ -186,7 +186,7 @@ class Life:
             pace=self.pace,
         )
         result = look_at(self.view(), self.rules, moment)
-        moment.puts_off(result.decisions, self.rules)
+        moment.puts_off(result)
         moment.sends(result.deliveries)
         self.decisions += result.decisions
         self.due_ms = result.due_ms
@@ -203,7 +203,5 @@ class Life:
         self.calls.append((number, delivery.claim.stage, delivery.address))
         self.texts.append(delivery.message.body)
         settled = settle(self.answer(delivery), delivery.claim, now_ms)
-        self.claims[delivery.claim.send_id] = replace(
-            delivery.claim, state=settled.state, reason=settled.reason, retry_ms=settled.retry_ms
-        )
+        self.claims[delivery.claim.send_id] = answered(delivery.claim, settled)
         self.due_ms = now_ms

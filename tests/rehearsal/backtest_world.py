@@ -162,7 +162,7 @@ def history(seed: int, *, users: int = 30, days: int = 16) -> list[tuple[int, by
                         channel=channel,
                         opted_out=chance.random() < 0.05,
                         active=chance.random() > 0.05,
-                        late_ms=chance.choice((0, 0, 0, chance.randrange(9 * HOUR_MS))),
+                        late_ms=_lateness(chance),
                     ),
                 )
             )
@@ -175,6 +175,16 @@ def history(seed: int, *, users: int = 30, days: int = 16) -> list[tuple[int, by
             )
     told.sort(key=lambda one: one[0])
     return told
+
+
+def _lateness(chance: random.Random) -> int:
+    """Mostly none; hours, days, and now and then a device whose clock is ahead, in ms."""
+    kind = chance.random()
+    if kind < 0.7:
+        return 0
+    if kind < 0.85:
+        return chance.randrange(9 * HOUR_MS)
+    return chance.randrange(4 * DAY_MS) if kind < 0.95 else -chance.randrange(2 * DAY_MS)
 
 
 def records_of(told: list[tuple[int, bytes]]) -> list[Record]:

@@ -38,10 +38,13 @@ class Diary(Observer):
     """All but waits for a due time."""
     ends: list[tuple[float, str, EpisodeOutcome, Reason]] = field(default_factory=list)
     credited: list[Episode] = field(default_factory=list)
+    looks: int = 0
+    """Decisions, waits for a due time too."""
     letters: int = 0
     folds: int = 0
 
     def decided(self, user_id: str, decision: Decision) -> None:
+        self.looks += 1
         if decision.reason is not Reason.NOT_YET_DUE:
             self.decisions.append((on(decision.at_ms), user_id, decision.reason))
 

@@ -131,7 +131,9 @@ def test_an_export_tells_addresses_that_no_event_tells(tmp_path: Path) -> None:
     endpoint = json.loads(event(1, START_MS))["endpoint"]
     endpoint |= {"Id": "phone", "EffectiveDate": "2026-10-20T00:00:00Z"}
     export = tmp_path / "export.gz"
-    export.write_bytes(gzip.compress(json.dumps(endpoint).encode() + b"\n"))
+    other = endpoint | {"Id": "other", "Address": "t", "User": {"UserId": "never seen active"}}
+    lines = [json.dumps(one).encode() + b"\n" for one in (endpoint, other)]
+    export.write_bytes(gzip.compress(b"".join(lines)))
     assert figures(events, "--rules", rules)["sends"] == 0
     known = figures(events, "--rules", rules, "--endpoints", export)
     assert (known["sends"], known["users_seen"]) == (1, 1)
@@ -230,7 +232,7 @@ def test_one_bad_record_among_good_ones_is_counted_and_passed_over(
 def test_no_record_moves_time_into_the_future(events: Path, rules: Path) -> None:
     whole = figures(events, "--rules", rules)
     future_ms = SystemClock().now_ms() + 40 * DAY_MS
-    events.write_bytes(event(9, future_ms, kind="_other") + b"\n" + events.read_bytes())
+    events.write_bytes(event(99, future_ms, kind="_other") + b"\n" + events.read_bytes())
     out, _ = ran(events, "--rules", rules, "--json", "-")
     document = json.loads(out)
     assert document["reading"]["last"] < instant(future_ms - 30 * DAY_MS)

@@ -69,6 +69,12 @@ def test_a_seam_within_a_text_does_not_end_an_object() -> None:
     assert split(b"".join(texts)) == texts
 
 
+def test_objects_come_out_as_soon_as_they_are_whole_without_waiting_for_a_newline() -> None:
+    splitter = Splitter()
+    assert splitter.feed(b'{"a":1}{"b":2}{"c"') == [b'{"a":1}', b'{"b":2}']
+    assert splitter.feed(b":3}{") == [b'{"c":3}']
+
+
 def test_an_object_with_too_many_seams_is_broken_and_the_next_one_is_read() -> None:
     broken = b'{"a":' + b"{}{}" * (JOINS_MAX + 1)
     found = split(broken + b"\n" + b'{"b":1}{"c":2}')
@@ -103,6 +109,8 @@ def test_a_record_that_is_too_large_is_passed_over_and_the_next_line_is_read() -
     [
         (f'{{"event_timestamp": 1, "arrival_timestamp" : {AT_MS}}}', AT_MS),
         (f'{{"arrival_timestamp":"{AT_MS}"}}', AT_MS),
+        (f'{{"arrival_timestamp":{AT_MS},"b":1}}', AT_MS),
+        (f'{{"arrival_timestamp":{AT_MS}}}', AT_MS),
         (f'{{"arrival_timestamp":{AT_MS}.5}}', AT_MS),
         (f'{{"event_timestamp":{AT_MS}}}', AT_MS),
         (f'{{"eventTimestamp":{AT_MS}}}', AT_MS),
@@ -117,6 +125,9 @@ def test_a_record_arrived_when_it_says_else_with_the_one_before(text: str, at_ms
     before = f'{{"arrival_timestamp":{AT_MS - 60_000}}}'.encode()
     ((_, record),) = stamped([[before, text.encode()]], latest_ms=LATEST_MS)
     assert record.arrival_ms == (AT_MS - 60_000 if at_ms == 7 else at_ms)
+    told = text.encode()
+    assert record == Record(data=told, sequence_number="", arrival_ms=record.arrival_ms)
+    assert hash(record) is not None
 
 
 # --- files ------------------------------------------------------------------------------------
@@ -243,7 +254,7 @@ class Shards:
             if not free:
                 await FakeClock().sleep(1)
                 return
-            shard = free[0]
+            shard = min(free, key=lambda name: self._through[name] or 0)
             through_ms, times = self._answers[shard][0]
             self._waiting.add(shard)
             yield Batch(

@@ -73,6 +73,8 @@ class Shop:
         )
         stop = asyncio.Event()
         task = asyncio.create_task(worker.run(stop))
+        while worker._health.not_ready_because:  # noqa: ASYNC110 - a thread reads old ladders
+            await asyncio.sleep(0.005)
         await settle_tasks()
         try:
             yield worker

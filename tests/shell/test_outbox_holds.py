@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from tests.core.timeline import rule, rule_set, stage
 from tests.shell.bench_world import Desk, desk, endpoint, seen
 from worker.cli import commands
-from worker.model import SECOND_MS, Channel, Outcome, Rejected, SilenceKind
-from worker.rules.limits import Budget, Limits, Prices, SendRate
+from worker.model import DAY_MS, SECOND_MS, Channel, Outcome, Rejected, SilenceKind
+from worker.rules.limits import Budget, Cap, Limits, Prices, SendRate, Window
 from worker.store.silencebook import SilenceBook
 from worker.store.sqlite import SqliteStore
 
@@ -105,6 +105,23 @@ async def test_a_day_is_never_overspent_and_a_refused_send_gives_its_money_back(
         assert len(one.sent) == 32
         await one.pass_time(days=1)
         assert len(one.sent) == 33
+
+
+async def test_caps_count_by_the_day_on_the_wall_also_when_the_stream_lags() -> None:
+    """A push that arrives after midnight is of the new day, whatever the stream thinks."""
+    daily = Limits(caps=(Cap(max=1, per_ms=DAY_MS, window=Window.CALENDAR),))
+    later = rule("later", stages=(stage("push"),), inactive_for_ms=ONLY_PUSH.inactive_for_ms + 1)
+    one = await desk(ONLY_PUSH, later, limits=daily, at_day=7.5)
+    await one.tell(seen("ann", 0.4985), endpoint("ann", "GCM", "t"))  # 23:57:50
+    one.source.lag_ms = 120_000
+    async with running(one):
+        await one.pass_time(hours=0.01)
+        assert len(one.sent) == 1
+        one.source.lag_ms = 0
+        await one.clock.advance(600)
+        assert len(one.sent) == 1, "the second message of the same day on the wall"
+        await one.pass_time(days=1)
+        assert len(one.sent) == 2
 
 
 async def test_spent_money_is_remembered_by_the_next_process(tmp_path: Path) -> None:

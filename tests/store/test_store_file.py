@@ -120,6 +120,31 @@ async def test_adopting_rules_that_was_cut_off_begins_again(
     await again.close()
 
 
+async def test_an_adoption_that_was_cut_off_and_taken_back_loses_nobody(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sweeps in the middle of it may have put users off under rules that are no longer there."""
+    monkeypatch.setattr("worker.store.sqlite.ADOPT_CHUNK_USERS", 2)
+    store = await open_store(path)
+    world = await World(store).begin()
+    before = Adoption(revision="before", rearm_after_ms=1, sends_for_ms=0)
+    await store.adopt(before)
+    await world.tell(*(seen(f"user-{number}", -9) for number in range(5)))
+
+    async def sweep_and_die(seconds: float, wake: object = None) -> bool:
+        await world.views()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store._clock, "sleep", sweep_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        await store.adopt(Adoption(revision="bad", rearm_after_ms=1, sends_for_ms=0))
+    await store.close()
+    again = await open_store(path)
+    await again.adopt(before)
+    assert len(await World(again).due(on=0)) == 5
+    await again.close()
+
+
 # --- who may read it, and what is refused ------------------------------------------------------
 
 

@@ -64,9 +64,9 @@ def _head(report: Report) -> str:
 def _figures(report: Report) -> str:
     cards = []
     for figure, values in report.figure_rows():
-        unit = f" {report.currencies}" if figure.kind is Kind.MONEY else ""
+        unit = f" ({report.currencies})" if figure.kind is Kind.MONEY else ""
         places = places_for(values)
-        numbers = [f"{shown(value, figure.kind, places=places)}{unit}" for value in values[:2]]
+        numbers = [shown(value, figure.kind, places=places) for value in values[:2]]
         told = figure.note
         if report.compares:
             told = shown(values[2], figure.kind, signed=True, places=places)
@@ -75,7 +75,7 @@ def _figures(report: Report) -> str:
             for v, n in zip(values[:2], numbers, strict=False)
         )
         cards.append(
-            f'<div class="card" id="figure-{figure.name}"><dt>{escape(figure.title)}</dt>'
+            f'<div class="card" id="figure-{figure.name}"><dt>{escape(figure.title + unit)}</dt>'
             f'<dd>{value}</dd><dd class="note">{escape(told)}</dd></div>'
         )
     return f'<dl class="cards">{"".join(cards)}</dl>'

@@ -35,7 +35,6 @@ from worker.model import (
 )
 from worker.quiet import zone_of
 from worker.rehearsal.memory import Memory
-from worker.rehearsal.person import COUNTED
 from worker.rehearsal.play import Observer
 from worker.rules.ruleset import RuleSet
 from worker.rules.zones import UTC_MIDDAY, zone_named
@@ -260,7 +259,7 @@ class Statistics(Observer):
             counts["returned"] += any(e.outcome is EpisodeOutcome.RETURNED for e in episodes)
             counts["converted"] += any(e.converted_ms is not None for e in episodes)
             counts["reached"] += any(
-                row.claim.claimed_ms >= since_ms and row.claim.state in COUNTED
+                row.claim.claimed_ms >= since_ms and row.claim.may_have_gone_out
                 for row in person.life.rows
             )
         return People(**counts)

@@ -250,6 +250,10 @@ class _Job:
         self._must_have_events()
         results = tuple(run.finish(after_ms=after_ms) for run in self._runs)
         progress.end(slicer.records)
+        if slicer.untimed:
+            self._notes.append(
+                f"{slicer.untimed:,} records before the first that tells a time were passed over"
+            )
         assert slicer.first_ms is not None
         assert slicer.last_ms is not None
         return Report(

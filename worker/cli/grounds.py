@@ -88,11 +88,11 @@ def _rollout(s: Situation) -> str:
 
 
 def _only_if(s: Situation) -> str:
-    return unmet(s.stage.only_if, s.stage_facts) if s.stage else ""
+    return unmet(s.stage.only_if, s.silence_facts) if s.stage else ""
 
 
 def _by_hand(s: Situation) -> str:
-    found = silenced(s.moment.silences, s.stage_facts, s.moment.wall_ms)
+    found = silenced(s.moment.silences, s.silence_facts, s.moment.wall_ms)
     if found is None:
         return ""
     fits = " ".join(found.matchers) or "everything"

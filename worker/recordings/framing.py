@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from worker.event_times import EARLIEST_MS, LATEST_MS
+from worker.event_values import draft_of
 from worker.event_wrappers import RECORD_BYTES_MAX
 from worker.model import Record
 
@@ -23,8 +24,13 @@ JOINS_MAX: Final = 64
 _SEAM: Final = b"}{"
 _whole = msgspec.json.Decoder(msgspec.Raw).decode
 
+_PLAIN: Final = b'"arrival_timestamp":'
+_DIGITS: Final = 13
+_ENDS: Final = (b",", b"}")
+"""How nearly every event spells it: found three times as quickly as by pattern."""
 _ARRIVAL: Final = re.compile(rb'"arrival_timestamp"\s*:\s*"?([0-9]{13})(?![0-9])')
 _EVENT: Final = re.compile(rb'"event(?:_t|T)imestamp"\s*:\s*"?([0-9]{13})(?![0-9])')
+_RecordDraft: Final = draft_of(Record)
 
 
 class Splitter:
@@ -110,10 +116,15 @@ def _is_whole(text: bytes) -> bool:
 def stated_ms(data: bytes, *, latest_ms: int) -> int | None:
     """When an event says that it arrived, else that it happened; None when it does not say, or says
     something that cannot be."""
-    found = _ARRIVAL.search(data) or _EVENT.search(data)
-    if found is None:
-        return None
-    at_ms = int(found[1])
+    place = data.find(_PLAIN)
+    stated = data[place + len(_PLAIN) : place + len(_PLAIN) + _DIGITS + 1]
+    if place >= 0 and stated[:-1].isdigit() and stated[-1:] in _ENDS:
+        at_ms = int(stated[:-1])
+    else:
+        found = _ARRIVAL.search(data) or _EVENT.search(data)
+        if found is None:
+            return None
+        at_ms = int(found[1])
     return at_ms if EARLIEST_MS <= at_ms <= latest_ms and at_ms < LATEST_MS else None
 
 
@@ -129,5 +140,10 @@ def stamped(lines: Iterable[Sequence[bytes]], *, latest_ms: int) -> Iterator[lis
         records: list[Record] = []
         for data in some:
             at_ms = stated_ms(data, latest_ms=latest_ms) or at_ms
-            records.append(Record(data=data, sequence_number="", arrival_ms=at_ms))
+            # A draft costs a quarter of a frozen value (event_values.py).
+            record: Any = _RecordDraft()
+            record.data, record.sequence_number = data, ""
+            record.arrival_ms, record.partition_key = at_ms, None
+            record.__class__ = Record
+            records.append(record)
         yield records

@@ -15,6 +15,7 @@ from worker.addresses import normalise_address
 from worker.model import CHANNEL_OF_TYPE, Channel, Endpoint, StopReason, address_hash_of
 from worker.recency import fact_text
 from worker.rehearsal.person import NO_STAMPS, Entry, Facts
+from worker.rehearsal.sharing import Sharing
 
 FACTS: Final = tuple(
     field.name
@@ -38,6 +39,7 @@ class Book:
         """Address digest to the endpoints that have the address."""
         self.suppressions: dict[str, tuple[StopReason, int]] = {}
         """Address digest to why nothing may be sent there, and since when."""
+        self._sharing = Sharing(own=frozenset({USER_ID, ADDRESS}))
 
     def fold(self, entry: Entry, told: Endpoint) -> bool:
         """Takes a signal in; True when a fact changed. A new entry has no facts yet."""
@@ -45,6 +47,7 @@ class Book:
         if said == entry.told:
             entry.at_ms = max(entry.at_ms, told.at_ms)
             return False
+        said = self._sharing.facts(said, entry)
         facts = _spelt(said)
         if not entry.facts:
             entry.at_ms, entry.facts, entry.told = told.at_ms, facts, said

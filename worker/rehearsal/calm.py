@@ -5,7 +5,7 @@ what was said between the first record and the last. That is exact as long as no
 about can be looked at, or have an episode closed, in between; such an effect is calm. Of everybody
 else the looks in between may be taken before or after it, for they cannot see it.
 
-What is not calm is cut in pieces, down to records of one instant, which are always exact.
+What is not calm is taken record by record, which is always exact.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def is_calm(memory: Memory, effect: Effect, until_ms: int) -> bool:
     return (
         all(_is_known(memory, told, steady_since_ms) for told in effect.endpoints)
         and all(_is_steady(_who(memory, said), steady_since_ms) for said in effect.activities)
-        and not any(_may_credit(memory, told) for told in effect.conversions)
+        and not any(_may_credit(memory, told, steady_since_ms) for told in effect.conversions)
         and not any(any(rows_of(memory, receipt)) for receipt in effect.receipts)
     )
 
@@ -62,15 +62,21 @@ def _is_known(memory: Memory, told: Endpoint, steady_since_ms: int) -> bool:
 
 
 def _who(memory: Memory, said: Activity | Conversion) -> Person | None:
-    """The user somebody's activity is; None when that is not plain."""
+    """The user somebody's activity or conversion is; None when there is none yet, or when that is
+    not plain. (An effect that brings a new endpoint is never calm.)"""
     if said.user_id is not None:
         return memory.people.get(said.user_id)
-    entry = memory.book.entries.get(said.endpoint_id or "")
-    return None if entry is None else entry.person
+    if said.endpoint_id is None:
+        return None
+    entry = memory.book.entries.get(said.endpoint_id)
+    if entry is not None:
+        return entry.person
+    return memory.people.get(anonymous_user_of(said.endpoint_id))
 
 
-def _may_credit(memory: Memory, told: Conversion) -> bool:
+def _may_credit(memory: Memory, told: Conversion, steady_since_ms: int) -> bool:
+    """Is there an episode to credit, or can there be one before the goal is met?"""
     person = _who(memory, told)
-    if person is None and told.user_id is None and told.endpoint_id is not None:
-        person = memory.people.get(anonymous_user_of(told.endpoint_id))
-    return person is not None and person.life is not None
+    return person is not None and (
+        person.life is not None or not _is_steady(person, steady_since_ms)
+    )

@@ -17,6 +17,7 @@ from worker.addresses import hash_of
 from worker.model import (
     CHANNEL_OF_TYPE,
     SPEND_SPAN_MS,
+    STREAM_BEHIND_MS_MAX,
     Adoption,
     Channel,
     Claim,
@@ -37,6 +38,7 @@ from worker.model import (
 )
 from worker.rehearsal.book import CHANNEL_TYPE, Book
 from worker.rehearsal.person import Entry, Person, Row
+from worker.retry import answered
 
 ARRIVED = frozenset({ReceiptStatus.DELIVERED, ReceiptStatus.BUFFERED})
 """Receipts that prove that a message was accepted."""
@@ -148,13 +150,14 @@ class Memory:
             endpoints, lasting = self.book.endpoints_of(person.entries)
             person.endpoints = endpoints if lasting else None
         life = person.life
+        since_ms = now_ms - self.sends_for_ms - STREAM_BEHIND_MS_MAX
         return UserView(
             user_id=person.user_id,
             last_active_ms=person.last_active_ms,
             endpoints=endpoints,
             episodes=() if life is None else (*life.latest.values(), *life.open.values()),
             claims=() if life is None else life.claims(),
-            sends=() if life is None else life.sends(now_ms - self.sends_for_ms),
+            sends=() if life is None else life.sends(since_ms),
             holdout=person.holdout,
             variants=person.variants,
         )
@@ -229,7 +232,7 @@ class Memory:
 
     def _spend(self, claim: Claim, micros: int) -> None:
         if micros:
-            span = (claim.claimed_ms // SPEND_SPAN_MS * SPEND_SPAN_MS, claim.channel)
+            span = (claim.sent_at_ms // SPEND_SPAN_MS * SPEND_SPAN_MS, claim.channel)
             self._spends[span] = self._spends.get(span, 0) + micros
 
     def settle(self, settlements: Sequence[Settlement], *, now_ms: int) -> None:
@@ -249,10 +252,9 @@ class Memory:
         outcome, claim, state = settlement.outcome, row.claim, settlement.state
         if state in (ClaimState.UNCERTAIN, ClaimState.RETRY) and row.receipt in ARRIVED:
             state = ClaimState.SENT
-        row.claim = replace(
-            claim, state=state, reason=settlement.reason, retry_ms=settlement.retry_ms
-        )
-        if was_not_sent(settlement) and state is not ClaimState.SENT:
+        row.claim = replace(answered(claim, settlement), state=state)
+        unsent = was_not_sent(settlement) and not claim.maybe_sent
+        if unsent and state is not ClaimState.SENT:
             self._spend(claim, -claim.cost_micros)
         if isinstance(outcome, Rejected) and outcome.stop is not None:
             self.suppress(claim.address_hash, outcome.stop, now_ms)

@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 from worker.model import (
     Claim,
-    ClaimState,
     Endpoint,
     Episode,
     PastSend,
@@ -19,9 +18,6 @@ from worker.model import (
 
 Facts: TypeAlias = tuple[Any, ...]
 """Values of an endpoint in the order of `book.FACTS`; None: not known."""
-
-COUNTED = frozenset({ClaimState.CLAIMED, ClaimState.SENT, ClaimState.UNCERTAIN})
-"""States of a claim whose message went out, or may have: those the caps count."""
 
 
 class Row:
@@ -82,28 +78,28 @@ class Life:
         return tuple(found)
 
     def sends(self, since_ms: int) -> tuple[PastSend, ...]:
-        """Stages that went out since then, or may have, oldest first; one stage to several
-        addresses is one send, at the time of its first claim."""
+        """Stages that went out, or may have, of claims since then; oldest first. One stage to
+        several addresses is one send, at the time of its last."""
         if not self.rows and not self.past:
             return ()
-        firsts: dict[tuple[str, str], Claim] = {}
+        lasts: dict[tuple[str, str], Claim] = {}
         for row in self.rows:
             claim = row.claim
             if claim.claimed_ms >= since_ms and claim.may_have_gone_out:
                 key = (claim.episode_id, claim.stage)
-                known = firsts.get(key)
-                if known is None or claim.claimed_ms < known.claimed_ms:
-                    firsts[key] = claim
+                known = lasts.get(key)
+                if known is None or claim.sent_at_ms > known.sent_at_ms:
+                    lasts[key] = claim
         told = [send for send in self.past if send.at_ms >= since_ms]
         told += [
             PastSend(
-                at_ms=claim.claimed_ms,
+                at_ms=claim.sent_at_ms,
                 rule=claim.rule,
                 stage=claim.stage,
                 episode_id=claim.episode_id,
                 channel=claim.channel,
             )
-            for claim in firsts.values()
+            for claim in lasts.values()
         ]
         if len(told) > 1:
             told.sort(key=lambda send: send.at_ms)

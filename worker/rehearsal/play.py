@@ -7,8 +7,9 @@ present before it sweeps (P3, P4). A send is answered at once and the user looke
 same instant, as an answer makes a user due in a worker.
 
 So the result depends on the rules, on what was said when, and on the provider's answers; not on how
-it is cut into batches, nor on the order of what was said at one instant. Purse and pace are shared
-by all looks, which are taken in the order of time.
+it is cut into batches, nor on the order of what was said at one instant, unless one event tells
+whom another, which names only an endpoint or an address, is about. Purse and pace are shared by all
+looks, which are taken in the order of time.
 
 A timer that fires for a user who has been active since is wound up again without a look: no rule
 can want anything before the shortest silence is over, and most timers of active users are such.
@@ -121,7 +122,7 @@ class Play:
         self.memory.witness = self._observer
         self._ladders: dict[tuple[str, str], Rule] = {}
         """Every ladder there was, for the episodes that began with it."""
-        self._records_per_fold = RECORDS_PER_FOLD_FIRST
+        self._records_per_fold: float = RECORDS_PER_FOLD_FIRST
         self._served: Counter[str] = Counter()
         """By user, looks of the present instant that sent something."""
         self._from_ms = start_ms
@@ -140,19 +141,23 @@ class Play:
 
     def feed(self, effect: Effect, at_ms: int) -> Applied:
         """What was said at one instant. An instant that is over already counts as the present."""
+        self.begin(at_ms)
+        applied = apply_effect(self.memory, effect, now_ms=self.now_ms)
+        self._observer.applied(applied, self.now_ms)
+        return applied
+
+    def begin(self, at_ms: int) -> None:
+        """Moves on to an instant at which something is said: looks at everybody due before it."""
         at_ms = max(at_ms, self.now_ms)
         self._look_at_all_due_before(at_ms)
         self.now_ms = self._from_ms = at_ms
-        applied = apply_effect(self.memory, effect, now_ms=at_ms)
-        self._observer.applied(applied, at_ms)
-        return applied
 
     def read(self, records: Sequence[Record]) -> None:
         """Records in the order of their arrival, read by the activity policy of the rules. The
         same as feeding what each of them says at its arrival."""
         begin = 0
         while begin < len(records):
-            chunk = records[begin : begin + self._records_per_fold]
+            chunk = records[begin : begin + int(self._records_per_fold)]
             begin += len(chunk)
             if not self._read_calmly(chunk):
                 for record in chunk:
@@ -189,24 +194,19 @@ class Play:
 
     def _read(self, record: Record) -> None:
         """Reads one record at its own instant."""
-        at_ms = max(record.arrival_ms, self.now_ms)
-        self._look_at_all_due_before(at_ms)
-        self.now_ms = self._from_ms = at_ms
-        self._take(self._fold((record,)), at_ms)
+        self.begin(record.arrival_ms)
+        self._take(self._fold((record,)), self.now_ms)
 
     def _read_calmly(self, chunk: Sequence[Record]) -> bool:
         """Reads the records together, if that is exact; False when nothing was done. Next time a
         little more is tried, or else much less."""
-        first_ms = max(chunk[0].arrival_ms, self.now_ms)
-        last_ms = max(first_ms, max(record.arrival_ms for record in chunk))
-        self._look_at_all_due_before(first_ms)
-        self.now_ms = self._from_ms = first_ms
+        self.begin(chunk[0].arrival_ms)
+        last_ms = max(self.now_ms, max(record.arrival_ms for record in chunk))
         effect = self._fold(chunk)
-        size = len(chunk)
-        if last_ms > first_ms and not is_calm(self.memory, effect, last_ms):
-            self._records_per_fold = (size + 1) // 2
+        if len(chunk) > 1 and not is_calm(self.memory, effect, last_ms):
+            self._records_per_fold = max(1.0, len(chunk) / 2)
             return False
-        self._records_per_fold = min(size + size // 8 + 1, RECORDS_PER_FOLD_MAX)
+        self._records_per_fold = min(RECORDS_PER_FOLD_MAX, 1.125 * self._records_per_fold + 0.1)
         self._take(effect, last_ms)
         # Who falls due on the way and is not spoken of is looked at later, as of then.
         self.now_ms = last_ms
@@ -242,7 +242,7 @@ class Play:
             moment = self._moment = replace(moment, now_ms=now_ms, wall_ms=now_ms)
             self._served.clear()
         look = look_at(self.memory.view(person, now_ms), self.rules, moment)
-        moment.puts_off(look.decisions, self.rules)
+        moment.puts_off(look)
         self.memory.write(look)
         self._tell(look)
         if look.deliveries:
@@ -261,7 +261,7 @@ class Play:
             self._observer.called(delivery, outcome, now_ms)
             settlement = settle(outcome, delivery.claim, now_ms)
             settlements.append(settlement)
-            if was_not_sent(settlement):
+            if was_not_sent(settlement) and not delivery.claim.maybe_sent:
                 self._moment.purse.give_back([delivery.claim])
         self.memory.settle(settlements, now_ms=now_ms)
 

@@ -23,7 +23,7 @@ from worker.rehearsal.memory import Memory
 from worker.rehearsal.person import Entry, Facts, Life
 from worker.rules.ruleset import ActivityPolicy
 
-SEEN_MAX: Final = 1_000_000
+SEEN_MAX: Final = 100_000
 """Clients of whom the last endpoint is remembered, 200 bytes each; beyond it all begin anew."""
 
 _decode_endpoint: Final = Decoder(PlainEndpointShape).decode

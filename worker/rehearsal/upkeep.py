@@ -53,7 +53,9 @@ def recover(memory: Memory, *, now_ms: int) -> int:
         if row.receipt in ARRIVED:
             state = ClaimState.SENT
         retry_ms = now_ms if state is ClaimState.RETRY else None
-        row.claim = replace(claim, state=state, reason="stopped_mid_call", retry_ms=retry_ms)
+        row.claim = replace(
+            claim, state=state, reason="stopped_mid_call", retry_ms=retry_ms, maybe_sent=True
+        )
         found += state is not ClaimState.SENT
         memory.due_by(memory.people[claim.user_id], now_ms)
     return found

@@ -8,6 +8,7 @@ links are followed, as a Kubernetes ConfigMap is made of them.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -150,7 +151,14 @@ class Reading:
             return []
         if len(names) > FILES_MAX:
             self.report_folder(within, f"more than {FILES_MAX} files; merge some")
-        return names[:FILES_MAX]
+        return [name for name in names[:FILES_MAX] if self._is_text(within, name)]
+
+    def _is_text(self, within: str, name: str) -> bool:
+        shown = name.encode("utf-8", "backslashreplace").decode()
+        if shown != name:
+            told = f"the name of the file {shown} is not UTF-8; rename it"
+            self.report_folder(within, told)
+        return shown == name
 
 
 def fingerprint(path: Path) -> str:
@@ -163,10 +171,10 @@ def fingerprint(path: Path) -> str:
         try:
             files = sorted(file for file in folder.iterdir() if _takes_part(file))[:FILES_MAX]
         except OSError as error:
-            digest.update(f"\x00{folder.name}\x00{error.errno}".encode())
+            digest.update(b"\x00%b\x00%d" % (os.fsencode(folder.name), error.errno or 0))
             continue
         for file in files:
-            digest.update(f"\x00{folder.name}/{file.name}\x00".encode())
+            digest.update(b"\x00%b/%b\x00" % (os.fsencode(folder.name), os.fsencode(file.name)))
             try:
                 with file.open("rb") as opened:
                     digest.update(opened.read(FILE_BYTES_MAX + 1))

@@ -13,8 +13,10 @@ from worker.rules.load import load_contents
 from worker.rules.ruleset import Rule, RuleSet
 
 
-def retired_ladders(kept: Iterable[RetiredRule]) -> dict[tuple[str, str], Rule]:
-    """(rule, revision) to its ladder, for `RuleSet.retired`.
+def retired_ladders(
+    kept: Iterable[RetiredRule], known: Mapping[tuple[str, str], Rule] | None = None
+) -> dict[tuple[str, str], Rule]:
+    """(rule, revision) to its ladder, for `RuleSet.retired`. What is `known` is not built again.
 
     One that this version can no longer read, or reads as something else, is left out: its users go
     on with the rule as it is now.
@@ -22,6 +24,9 @@ def retired_ladders(kept: Iterable[RetiredRule]) -> dict[tuple[str, str], Rule]:
     sets: dict[int, RuleSet | None] = {}
     ladders = {}
     for item in kept:
+        if known and (item.rule, item.revision) in known:
+            ladders[item.rule, item.revision] = known[item.rule, item.revision]
+            continue
         if id(item.contents) not in sets:
             sets[id(item.contents)] = _loaded(item.contents)
         rule_set = sets[id(item.contents)]

@@ -273,8 +273,8 @@ class RuleGoal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivityPolicy:
-    """Which events say "the user was here" beyond the built-in list of `events.py`, and which are
-    the goal of a rule.
+    """Which events say "the user was here" beyond the built-in list (`event_meanings.py`), and
+    which are the goal of a rule.
 
     Custom events count only when a pattern of `events` names them, for servers write them too;
     `not_events` takes events out again. Patterns are shell globs, case-sensitive.
@@ -349,12 +349,12 @@ class RuleSet:
         rule = self.rule_named(episode.rule)
         if rule is None or rule.revision == episode.revision:
             return rule
+        # None: nobody knows the old ladder any more, for instance after a restore.
+        old = self.retired.get((episode.rule, episode.revision))
         match rule.on_edit:
             case OnEdit.MOVE:
                 return rule
             case OnEdit.CANCEL:
-                return None
+                return rule if old is None else None
             case OnEdit.FINISH_OLD:
-                old = self.retired.get((episode.rule, episode.revision))
-                # Nobody knows the old ladder any more, for instance after a restore.
                 return rule if old is None else rule.with_ladder_of(old)

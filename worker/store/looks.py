@@ -17,6 +17,7 @@ import structlog
 from worker.errors import place_of
 from worker.model import (
     HOUR_MS,
+    STREAM_BEHIND_MS_MAX,
     Action,
     Channel,
     Claim,
@@ -106,7 +107,8 @@ def sweep_due(
     A `decide` that raises harms only its user (P8): the failure is logged, counted and journalled.
     """
     user_ids = [row[0] for row in connection.execute(statements.DUE_USERS, (now_ms, users_max))]
-    views = read_views(connection, user_ids, sends_since_ms=now_ms - sends_for_ms)
+    since_ms = now_ms - sends_for_ms - STREAM_BEHIND_MS_MAX
+    views = read_views(connection, user_ids, sends_since_ms=since_ms)
     written = _Written()
     for user_id in user_ids:
         look = _look(views[user_id], decide)
@@ -169,11 +171,11 @@ def settle_claims(
     tokens: list[tuple[str, str, str]] = []
     unsent: list[tuple[int, str, int]] = []
     rows = connection.execute(statements.CLAIMS_WANTED).fetchall()
-    for send_id, user_id, channel, address_hash, state, claimed_ms, cost_micros, receipt in rows:
+    for send_id, user_id, channel, address_hash, state, at_ms, cost_micros, receipt, maybe in rows:
         assert state == ClaimState.CLAIMED, f"send {send_id} is {state}, its outcome is known"
         users.add(user_id)
-        if cost_micros and _was_not_sent(by_send_id[send_id], receipt):
-            unsent.append((claimed_ms, channel, cost_micros))
+        if cost_micros and not maybe and _was_not_sent(by_send_id[send_id], receipt):
+            unsent.append((at_ms, channel, cost_micros))
         match by_send_id[send_id].outcome:
             case Rejected(stop=StopReason() as stop):
                 stops.append((address_hash, Channel(channel), stop, now_ms))
@@ -214,6 +216,7 @@ def _settled(settlement: Settlement, now_ms: int) -> dict[str, str | int | None]
         "retry_ms": settlement.retry_ms,
         "detail": None if detail is None else detail[:DETAIL_CHARACTERS_MAX],
         "message_id": message_id,
+        "maybe_sent": isinstance(outcome, Uncertain),
         "now_ms": now_ms,
     }
 

@@ -170,6 +170,9 @@ CREATE INDEX episodes_by_ladder ON episodes (rule, revision) WHERE closed_ms IS 
 ALTER TABLE claims ADD COLUMN variant TEXT NOT NULL DEFAULT '';
 ALTER TABLE claims ADD COLUMN cost_micros INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE claims ADD COLUMN resend INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE claims ADD COLUMN maybe_sent INTEGER NOT NULL DEFAULT 0;
+-- claimed_ms is stream time, this the world's; NULL when they are the same.
+ALTER TABLE claims ADD COLUMN wall_ms INTEGER;
 
 -- What the claims made in a span of time have cost; `at_ms` is its beginning.
 CREATE TABLE spends (
@@ -181,6 +184,8 @@ CREATE TABLE spends (
 
 -- contents: the files of the set, packed; NULL when they were not kept.
 ALTER TABLE rule_sets ADD COLUMN contents BLOB;
+-- 0 until every user it may want something of has been made due.
+ALTER TABLE rule_sets ADD COLUMN armed INTEGER NOT NULL DEFAULT 1;
 -- The latest rule set that has a rule in this revision. Only ladders that somebody walks, or that a
 -- kept rule set has, are here.
 CREATE TABLE ladders (

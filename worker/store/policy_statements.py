@@ -41,14 +41,15 @@ DELETE FROM silences WHERE ends_ms < ? AND silence_id < (SELECT max(silence_id) 
 # --- rule sets ---------------------------------------------------------------------------------
 
 RULE_SET_IN_FORCE = """
-SELECT id, revision, rearm_after_ms, sends_for_ms, adopted_ms FROM rule_sets
+SELECT id, revision, rearm_after_ms, sends_for_ms, adopted_ms, armed FROM rule_sets
 ORDER BY id DESC LIMIT 1
 """
 FILES_IN_FORCE = "SELECT contents FROM rule_sets ORDER BY id DESC LIMIT 1"
 ADOPT = """
-INSERT INTO rule_sets (revision, rearm_after_ms, sends_for_ms, adopted_ms, contents)
-VALUES (?, ?, ?, ?, ?) RETURNING id
+INSERT INTO rule_sets (revision, rearm_after_ms, sends_for_ms, adopted_ms, contents, armed)
+VALUES (?, ?, ?, ?, ?, 0) RETURNING id
 """
+ARMED = "UPDATE rule_sets SET armed = 1 WHERE id = ?"
 KEEP_FILES = "UPDATE rule_sets SET contents = ? WHERE id = ? AND contents IS NULL"
 PUT_LADDER = """
 INSERT INTO ladders (rule, revision, rule_set) VALUES (?, ?, ?)

@@ -40,6 +40,8 @@ class InForce:
     rearm_after_ms: int | None
     sends_for_ms: int
     adopted_ms: int
+    is_armed: bool
+    """Has every user it may want something of been made due?"""
 
 
 def read_in_force(connection: sqlite3.Connection) -> InForce | None:
@@ -53,12 +55,13 @@ def read_in_force(connection: sqlite3.Connection) -> InForce | None:
         rearm_after_ms=row[2],
         sends_for_ms=row[3],
         adopted_ms=row[4],
+        is_armed=bool(row[5]),
     )
 
 
-def record(connection: sqlite3.Connection, adoption: Adoption, *, now_ms: int) -> None:
-    """Puts a rule set in force, with its files and ladders. One that is in force already only gets
-    what it lacks: an older version of this program kept no files."""
+def record(connection: sqlite3.Connection, adoption: Adoption, *, now_ms: int) -> InForce:
+    """Puts a rule set in force, with its files and ladders, and returns it, not yet armed. One that
+    is in force already only gets what it lacks: an older version of this program kept no files."""
     in_force = read_in_force(connection)
     contents = packed(adoption.contents)
     if in_force is not None and in_force.revision == adoption.revision:
@@ -69,6 +72,14 @@ def record(connection: sqlite3.Connection, adoption: Adoption, *, now_ms: int) -
         rule_set = connection.execute(policy_statements.ADOPT, row).fetchone()[0]
     ladders = [(rule, revision, rule_set) for rule, revision in adoption.rules.items()]
     connection.executemany(policy_statements.PUT_LADDER, ladders)
+    recorded = read_in_force(connection)
+    assert recorded is not None
+    return recorded
+
+
+def mark_armed(connection: sqlite3.Connection, rule_set: int) -> None:
+    """Every user that rule set may want something of is due."""
+    connection.execute(policy_statements.ARMED, (rule_set,))
 
 
 def read_retired(connection: sqlite3.Connection, rules: Mapping[str, str]) -> Sequence[RetiredRule]:

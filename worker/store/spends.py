@@ -23,7 +23,7 @@ def add_spends(connection: sqlite3.Connection, claims: Iterable[Claim]) -> None:
     spent: Counter[tuple[int, Channel]] = Counter()
     for claim in claims:
         if claim.cost_micros:
-            spent[_span_of(claim.claimed_ms), claim.channel] += claim.cost_micros
+            spent[_span_of(claim.sent_at_ms), claim.channel] += claim.cost_micros
     if spent:
         rows = [(*key, micros) for key, micros in spent.items()]
         connection.executemany(policy_statements.ADD_SPEND, rows)

@@ -38,7 +38,7 @@ from worker.store.connection import IN_MEMORY, Database, want
 from worker.store.intake import Incident, apply_effect, position_of
 from worker.store.lock import StateLock
 from worker.store.looks import recover_claims, settle_claims, sweep_due
-from worker.store.rulesets import prune_rule_sets, read_in_force, read_retired, record
+from worker.store.rulesets import mark_armed, prune_rule_sets, read_in_force, read_retired, record
 from worker.store.silencebook import SilencesStanding, prune_silences
 from worker.store.spends import prune_spends, read_spends
 
@@ -136,17 +136,18 @@ class SqliteStore:
         silent for `rearm_after_ms`, and those on a ladder. The others become due when their silence
         is that long, so that the cost follows what can change and not the number of users.
 
-        Works in chunks between which others run. The revision is recorded last: a crash on the way
-        means that the next start begins again, which is harmless.
+        Works in chunks between which others run. The set is recorded first and marked when all of
+        it is done: sweeps in between go by it already, so whatever set comes after a crash, this
+        one or the one before, makes everybody due anew.
         """
         self._rearm_after_ms = adoption.rearm_after_ms
         self._sends_for_ms = adoption.sends_for_ms
-        with self._database.snapshot() as connection:
-            in_force = read_in_force(connection)
-        if in_force is None or in_force.revision != adoption.revision:
-            await self._rearm(adoption.rearm_after_ms)
         with self._database.transaction() as connection:
-            record(connection, adoption, now_ms=self._clock.now_ms())
+            in_force = record(connection, adoption, now_ms=self._clock.now_ms())
+        if not in_force.is_armed:
+            await self._rearm(adoption.rearm_after_ms)
+            with self._database.transaction() as connection:
+                mark_armed(connection, in_force.rule_set)
 
     async def _rearm(self, rearm_after_ms: int | None) -> None:
         moments = {"now_ms": self._clock.now_ms(), "rearm_after_ms": rearm_after_ms}

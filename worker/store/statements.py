@@ -201,12 +201,13 @@ SELECT DISTINCT user_id FROM episodes WHERE hold = ? AND user_id > ? ORDER BY us
 
 CLAIM_COLUMNS = (
     "send_id, user_id, rule, revision, episode_id, stage, channel, address_hash, claimed_ms, "
-    "attempt, state, reason, retry_ms, variant, cost_micros, resend"
+    "attempt, state, reason, retry_ms, variant, cost_micros, resend, maybe_sent, wall_ms"
 )
 SENT_COLUMNS = "detail, message_id, settled_ms, receipt, receipt_detail, receipt_ms"
 # P1: a row is born once, and comes back to 'claimed' only from 'retry', one attempt later.
 PUT_CLAIM = f"""
-INSERT INTO claims ({CLAIM_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO claims ({CLAIM_COLUMNS})
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (send_id) DO UPDATE SET
   revision = excluded.revision,
   claimed_ms = excluded.claimed_ms,
@@ -214,6 +215,8 @@ ON CONFLICT (send_id) DO UPDATE SET
   variant = excluded.variant,
   cost_micros = excluded.cost_micros,
   resend = excluded.resend,
+  maybe_sent = excluded.maybe_sent,
+  wall_ms = excluded.wall_ms,
   state = 'claimed', reason = NULL, retry_ms = NULL, detail = NULL, settled_ms = NULL
 WHERE state = 'retry' AND excluded.attempt = attempt + 1
 """
@@ -225,14 +228,14 @@ CROSS JOIN claims AS c ON c.episode_id = e.episode_id
 ORDER BY c.claimed_ms, c.send_id
 """
 SENDS_SINCE = """
-SELECT user_id, min(claimed_ms), rule, stage, episode_id, channel
+SELECT user_id, max(coalesce(wall_ms, claimed_ms)), rule, stage, episode_id, channel
 FROM temp.wanted CROSS JOIN claims ON user_id = key AND claimed_ms >= ?
-WHERE state IN ('claimed', 'sent', 'uncertain')
-  OR (state = 'retry' AND reason IN ('uncertain', 'stopped_mid_call'))
+WHERE state IN ('claimed', 'sent', 'uncertain') OR maybe_sent
 GROUP BY user_id, episode_id, stage ORDER BY 1, 2
 """
 CLAIMS_WANTED = """
-SELECT send_id, user_id, channel, address_hash, state, claimed_ms, cost_micros, receipt
+SELECT send_id, user_id, channel, address_hash, state, coalesce(wall_ms, claimed_ms), cost_micros,
+  receipt, maybe_sent
 FROM temp.wanted CROSS JOIN claims ON send_id = key
 """
 # A receipt may overtake the answer it belongs to: what was delivered was sent.
@@ -242,6 +245,7 @@ UPDATE claims SET
   state = CASE WHEN :state IN ('uncertain', 'retry') AND {_WAS_TOLD} THEN 'sent'
                ELSE :state END,
   reason = :reason, retry_ms = :retry_ms, detail = :detail,
+  maybe_sent = max(maybe_sent, :maybe_sent),
   message_id = coalesce(:message_id, message_id), settled_ms = :now_ms
 WHERE send_id = :send_id AND state = 'claimed'
 """
@@ -250,7 +254,7 @@ RECOVER = f"""
 UPDATE claims SET
   state = CASE WHEN {_WAS_TOLD} THEN 'sent' WHEN {_AGAIN} THEN 'retry' ELSE 'uncertain' END,
   retry_ms = CASE WHEN {_WAS_TOLD} THEN NULL WHEN {_AGAIN} THEN :now_ms END,
-  reason = 'stopped_mid_call', settled_ms = :now_ms
+  reason = 'stopped_mid_call', maybe_sent = 1, settled_ms = :now_ms
 WHERE state = 'claimed'
 RETURNING user_id, rule, episode_id, stage, state
 """

@@ -100,6 +100,8 @@ def claim_of(row: Sequence[Any]) -> Claim:
         variant=row[13],
         cost_micros=row[14],
         resend=bool(row[15]),
+        maybe_sent=bool(row[16]),
+        wall_ms=row[17],
     )
 
 

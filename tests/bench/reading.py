@@ -1,8 +1,9 @@
 """What reading and folding ordinary events costs, held against a measure of the same machine.
 
 The measure is `json.loads` of the same bytes. Both are taken in turns, batch by batch, and of each
-the least of several tries counts, so a busy machine changes neither much. `python -m
-tests.bench.test_reading_pace` prints the figures.
+the least of several tries counts, so a busy machine changes neither much.
+
+    python -m tests.bench.reading
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from time import process_time
 
-import pytest
-
+from tests.bench.line import report
 from tests.core import samples
 from tests.core.samples import ARRIVAL_MS, EVENT_MS, KINESIS_MS, SHARD, as_record
 from worker.model import Batch, Position, Record, StreamIdentity
@@ -85,28 +85,21 @@ def costs_us(batches: Sequence[Batch]) -> tuple[float, float]:
     return folding / records / MICROSECOND, measure / records / MICROSECOND
 
 
-@pytest.mark.parametrize(
-    ("batches", "most"),
-    [
-        pytest.param(session_starts(users=10**6), 1.3, id="every user once"),
-        pytest.param(session_starts(users=100), 0.6, id="the same users again"),
-        pytest.param(session_starts(users=100, changing=True), 0.9, id="endpoints that change"),
-    ],
+CASES = (
+    ("reading: every user once", 10**6, False, 1.3),
+    ("reading: 1,000 users", 1_000, False, 0.8),
+    ("reading: 100 users", 100, False, 0.6),
+    ("reading: endpoints that change", 100, True, 0.9),
 )
-def test_an_ordinary_event_costs_about_as_much_as_parsing_it_with_the_standard_library(
-    batches: list[Batch], most: float
-) -> None:
-    folding, measure = costs_us(batches)
-    assert folding < most * measure
+"""Name, users, whether endpoints change with every event, and the goal: share of `json.loads`."""
+
+
+def main() -> None:
+    """Prints a line for each case."""
+    for name, users, changing, goal in CASES:
+        folding_us, measure_us = costs_us(session_starts(users=users, changing=changing))
+        report(name, f"{folding_us:.1f} us/event", folding_us / measure_us, goal)
 
 
 if __name__ == "__main__":
-    for name, found in {
-        "every user once": session_starts(users=10**6),
-        "1,000 users": session_starts(users=1_000),
-        "100 users": session_starts(users=100),
-        "100 users, endpoints change": session_starts(users=100, changing=True),
-    }.items():
-        folding_us, measure_us = costs_us(found)
-        ratio = folding_us / measure_us
-        print(f"{name:28} {folding_us:6.2f} us, {ratio:.2f} of json.loads ({measure_us:.2f} us)")
+    main()

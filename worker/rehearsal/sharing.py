@@ -1,0 +1,56 @@
+"""Equal facts kept once: what keeps the address book of a rehearsal small. Pure.
+
+Of a hundred thousand users most have one of a few zones, countries, platforms and plans, and the
+endpoints of one user have the same user attributes. Every event spells them anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any, Final, TypeVar
+
+from worker.rehearsal.person import Entry, Facts
+
+SHARED_MAX: Final = 65_536
+"""Different values that are kept once; those that come later are kept as often as they come."""
+
+T = TypeVar("T", bound=Hashable)
+
+
+class Sharing:
+    """The values that are kept once."""
+
+    def __init__(self, own: frozenset[int]) -> None:
+        """`own`: places of facts that are nearly always an endpoint's own, such as its address."""
+        self._own = own
+        self._known: dict[Any, Any] = {}
+
+    def facts(self, facts: Facts, entry: Entry) -> Facts:
+        """The same facts, made of values that are kept already."""
+        siblings = [other.facts for other in entry.person.entries if other.facts]
+        return tuple(
+            self._value(value, place, siblings)
+            if isinstance(value, str | Mapping) and place not in self._own
+            else value
+            for place, value in enumerate(facts)
+        )
+
+    def _value(self, value: Any, place: int, siblings: list[Facts]) -> Any:
+        for facts in siblings:
+            if facts[place] == value:
+                return facts[place]
+        if isinstance(value, str):
+            return self._one(value)
+        items = {self._one(name): self._one(values) for name, values in value.items()}
+        key = tuple(items.items())
+        if key not in self._known and len(self._known) < SHARED_MAX:
+            self._known[key] = items
+        return self._known.get(key, items)
+
+    def _one(self, value: T) -> T:
+        known: T | None = self._known.get(value)
+        if known is None:
+            if len(self._known) < SHARED_MAX:
+                self._known[value] = value
+            known = value
+        return known
