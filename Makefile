@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lock clean
+.PHONY: help demo test check bench lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ test: check ## everything that is checked before a change lands
 
 check: $(READY) ## style and types only
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy --no-error-summary
+
+bench: $(READY) ## what it costs, as ratios: name, measured, ratio, goal, ok or short
+	@$(BIN)/python -m tests.bench.reading && $(BIN)/python -m tests.bench.backtest
 
 lock: ## renew the lock files (names, versions and hashes; no addresses)
 	@$(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv

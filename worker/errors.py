@@ -23,6 +23,7 @@ that is not a ComebackError and reaches `main` is a bug: exit 70.
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -99,7 +100,15 @@ class StateDamaged(ConfigurationError):
 
 
 def place_of(error: BaseException) -> str:
-    """`file:line` where an unforeseen error came up: what a log may say of it. Its own text may
-    quote an address, a token or a user id, and stays out (P11)."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{place.filename}:{place.lineno}"
+    """`worker/quiet.py:120` where an unforeseen error came up: the innermost line of this program,
+    and, where a library failed, `(in zoneinfo.py:31)` after it. The error's own text may quote an
+    address, a token or a user id, and stays out of logs (P11)."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return "nowhere"
+    last, root = frames[-1], Path(__file__).resolve().parents[1]
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(root / "worker")]
+    if not own:
+        return f"{last.filename}:{last.lineno}"
+    place = f"{Path(own[-1].filename).relative_to(root)}:{own[-1].lineno}"
+    return place if own[-1] is last else f"{place} (in {Path(last.filename).name}:{last.lineno})"

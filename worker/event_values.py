@@ -1,22 +1,16 @@
-"""Frozen values at the cost of ordinary ones, for the few kinds that events make by the thousand.
+"""Values of events made by way of drafts (`drafts.py`), for events make them by the thousand. Pure.
 
-A frozen dataclass sets each of its fields by a call: 4 us for an `Endpoint`, more than reading one
-from its JSON. A draft has the same slots, which are set directly; then it becomes the frozen value
-by `draft.__class__ = Endpoint` (both classes have the same layout, which is what the language asks
-for), and nothing can change it any more. Whoever fills a draft must fill every slot. Pure.
+A new field of one of these kinds must be filled here, or where `EndpointDraft` is.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from worker.drafts import draft_of
 from worker.model import Activity, Conversion, Endpoint
 
-
-def draft_of(kind: type[Any]) -> type[Any]:
-    """The class of drafts of a frozen, slotted dataclass. Its instances begin empty."""
-    return type(f"{kind.__name__}Draft", (), {"__slots__": kind.__slots__})
-
+__all__ = ["EndpointDraft", "activity_of", "conversion_of", "draft_of"]
 
 EndpointDraft: Final = draft_of(Endpoint)
 _ActivityDraft: Final = draft_of(Activity)

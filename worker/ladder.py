@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from worker.drafts import changed
 from worker.guards import step
 from worker.model import (
     Action,
@@ -212,7 +213,7 @@ def _after(s: Situation, decision: Decision) -> Episode | None:
             return _advanced(s, decision)
         case Action.CLOSE:
             assert s.episode is not None
-            return replace(
+            return changed(
                 s.episode, hold=None, held_ms=None, closed_ms=s.now_ms, outcome=decision.outcome
             )
 
@@ -222,21 +223,23 @@ def _waiting(s: Situation, reason: Reason) -> Episode:
     assert s.episode is not None
     if reason not in HOLDS:
         return _unheld(s)
+    if s.episode.hold is reason:
+        return s.episode
     held_ms = s.now_ms if s.episode.held_ms is None else s.episode.held_ms
-    return replace(s.episode, hold=reason, held_ms=held_ms)
+    return changed(s.episode, hold=reason, held_ms=held_ms)
 
 
 def _sent(s: Situation) -> Episode:
     """Whoever is tried is counted among those who were, so that a rule's arms compare."""
     assert s.episode is not None
-    return replace(
+    return changed(
         s.episode, hold=None, held_ms=None, last_stage=s.episode.stage, last_sent_ms=s.now_ms
     )
 
 
 def _unheld(s: Situation) -> Episode:
     assert s.episode is not None
-    return s.episode if s.episode.hold is None else replace(s.episode, hold=None, held_ms=None)
+    return s.episode if s.episode.hold is None else changed(s.episode, hold=None, held_ms=None)
 
 
 def _next_situation(s: Situation, episode: Episode | None) -> Situation:
@@ -283,7 +286,7 @@ def _advanced(s: Situation, decision: Decision) -> Episode:
     following = s.rule.stage_after(s.stage.name)
     gone_ms = max((claim.claimed_ms for claim in s.claims), default=s.now_ms) if sent else s.now_ms
     wait_ms = following.after_ms if following and not decision.at_once else 0
-    return replace(
+    return changed(
         s.episode,
         revision=s.rule.revision,
         stage=following.name if following else None,

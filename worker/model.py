@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeAlias
 
 SECOND_MS = 1_000
@@ -359,6 +360,10 @@ class Applied:
 # --- episodes, claims, outcomes ---------------------------------------------------------------
 
 
+ADDRESSES_CACHED_MAX = 16_384
+"""A look asks for the same address several times."""
+
+
 def episode_id_of(user_id: str, rule: str, silence_since_ms: int) -> str:
     """The one episode a silence can have under a rule: its id is its content, so it cannot double.
 
@@ -377,6 +382,7 @@ def send_id_of(episode_id: str, stage: str, address: str) -> str:
     return _digest("send", episode_id, stage, address)
 
 
+@lru_cache(maxsize=ADDRESSES_CACHED_MAX)
 def address_hash_of(address: str) -> str:
     """How an address appears outside the address book (claims, journal, logs): 16 hex digits."""
     return _digest("address", address)

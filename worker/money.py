@@ -19,6 +19,10 @@ LOOKBACK_MS = 2 * DAY_MS
 """How far back spends can matter to a budget: a local day is at most 25 hours long."""
 
 
+SUMS_KEPT_MAX = 64
+"""Days of budgets whose sum is kept at hand."""
+
+
 class BudgetHold(NamedTuple):
     """A budget that is spent, when its next day begins, and what it says to do."""
 
@@ -31,6 +35,7 @@ class Purse:
 
     def __init__(self, spends: Iterable[Spend] = ()) -> None:
         self._micros: dict[Channel, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+        self._sums: dict[tuple[Channel | None, int, int], int] = {}
         for spend in spends:
             self._micros[spend.channel][spend.at_ms] += spend.micros
 
@@ -46,6 +51,14 @@ class Purse:
 
     def spent_micros(self, channel: Channel | None, from_ms: int, until_ms: int) -> int:
         """In spans that begin from `from_ms` on and before `until_ms`; None: over all channels."""
+        key = (channel, from_ms, until_ms)
+        if key not in self._sums:
+            if len(self._sums) >= SUMS_KEPT_MAX:
+                self._sums.clear()
+            self._sums[key] = self._summed(channel, from_ms, until_ms)
+        return self._sums[key]
+
+    def _summed(self, channel: Channel | None, from_ms: int, until_ms: int) -> int:
         first = -(-from_ms // SPEND_SPAN_MS) * SPEND_SPAN_MS
         spans = range(first, until_ms, SPEND_SPAN_MS)
         channels = (channel,) if channel is not None else tuple(Channel)
@@ -57,8 +70,14 @@ class Purse:
         return total
 
     def _add(self, claim: Claim, micros: int) -> None:
-        if micros:
-            self._micros[claim.channel][claim.sent_at_ms // SPEND_SPAN_MS * SPEND_SPAN_MS] += micros
+        if not micros:
+            return
+        at_ms = claim.sent_at_ms // SPEND_SPAN_MS * SPEND_SPAN_MS
+        self._micros[claim.channel][at_ms] += micros
+        for key in self._sums:
+            channel, from_ms, until_ms = key
+            if channel in (None, claim.channel) and from_ms <= at_ms < until_ms:
+                self._sums[key] += micros
 
 
 def hold_by_budget(

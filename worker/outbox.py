@@ -210,17 +210,10 @@ class Outbox:
         silences = await self._store.silences()
         if silences is not self._silences:
             await self._store.wake(tuple(REASONS.values()), now_ms=self._clock.now_ms())
+            _tell_changes(self._silences or (), silences)
             self._silences = silences
             self._standing_now = standing(silences)
             self._metrics.silenced(silences)
-            for silence in silences:
-                log.warning(
-                    "silence_in_force",
-                    silence=silence.silence_id,
-                    kind=silence.kind,
-                    matchers=silence.matchers,
-                    author=silence.author,
-                )
         return self._standing_now
 
     def _start(self, call: Call) -> None:
@@ -307,6 +300,24 @@ class Outbox:
             tell = log.warning if now_ms is None else log.info
             tell(f"stream_{freshness}", sending=now_ms is not None)
         self._freshness = freshness
+
+
+def _tell_changes(before: Sequence[Silence], now: Sequence[Silence]) -> None:
+    """One line for every hold made by hand that begins (or stands when the process starts), and
+    one for every one that ends, by its time or by somebody."""
+    known = {silence.silence_id for silence in before}
+    standing = {silence.silence_id for silence in now}
+    changes = [("silence_in_force", s) for s in now if s.silence_id not in known]
+    changes += [("silence_over", s) for s in before if s.silence_id not in standing]
+    for event, silence in changes:
+        log.warning(
+            event,
+            silence=silence.silence_id,
+            kind=silence.kind,
+            matchers=silence.matchers,
+            author=silence.author,
+            comment=silence.comment,
+        )
 
 
 def _uncertain(deliveries: Sequence[Delivery], detail: str) -> list[Outcome]:

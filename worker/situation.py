@@ -6,8 +6,9 @@ out when first asked for, once per situation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 from worker.lazily import lazy
 from worker.model import (
@@ -28,7 +29,7 @@ from worker.model import (
     address_hash_of,
 )
 from worker.moment import Moment
-from worker.rules.facts import match_facts, render_context
+from worker.rules.facts import LazyContext, match_facts
 from worker.rules.messages import decorated
 from worker.rules.ruleset import (
     OnUncertain,
@@ -77,6 +78,10 @@ HOLDS = frozenset(
 """Reasons for which a due stage waits."""
 
 
+_OF_THE_USER = ("matched", "all_opted_out", "deleted", "previous")
+"""What is the same in every step of a look under one rule."""
+
+
 def undeliverable(endpoint: Endpoint) -> Reason | None:
     """Why nothing may be sent to an endpoint (P5); None when it is live."""
     if not endpoint.address:
@@ -109,7 +114,7 @@ class Situation:
 
     def before(self, episode: Episode | None) -> Situation:
         """The same, with the episode as a step left it."""
-        return Situation(
+        following = Situation(
             view=self.view,
             rules=self.rules,
             rule=self.rule,
@@ -118,6 +123,9 @@ class Situation:
             sends=self.sends,
             spending=self.spending,
         )
+        known = self.__dict__
+        following.__dict__.update((name, known[name]) for name in _OF_THE_USER if name in known)
+        return following
 
     @property
     def now_ms(self) -> int:
@@ -268,7 +276,7 @@ class Situation:
             if all(matcher.matches(self.stage_facts) for matcher in text.matchers)
         ]
         try:
-            message = self.variant.template.render(render_context(self.view))
+            message = self.variant.template.render(LazyContext(self.view))
             return decorated(message, self.stage.channel, legal) if legal else message
         except TemplateProblem as problem:
             return problem
@@ -278,6 +286,8 @@ class Situation:
         """What a send to each open target is expected to cost, by address."""
         assert self.stage is not None
         channel, prices = self.stage.channel, self.rules.prices
+        if channel not in prices.otherwise:
+            return {endpoint.address or "": 0 for endpoint in self.open_targets}
         is_sms = channel is Channel.SMS and isinstance(self.message, Message)
         times = parts(self.message.body) if is_sms and isinstance(self.message, Message) else 1
         return {
@@ -344,3 +354,14 @@ def _country_of(endpoint: Endpoint) -> str | None:
         country_of_phone(endpoint.address or "") if endpoint.channel is Channel.SMS else None
     )
     return by_number or endpoint.country
+
+
+Guard: TypeAlias = Callable[[Situation], Decision | None]
+"""None: nothing to say, ask the next one."""
+
+
+class Check(NamedTuple):
+    """A guard, and what has to hold for it to have nothing to say."""
+
+    holds: str
+    guard: Guard

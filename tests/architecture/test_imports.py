@@ -38,7 +38,7 @@ class Layer:
 LAYERS: Mapping[str, Layer] = {
     # Pure and synchronous: data in, decision out.
     "core": Layer(
-        modules="model errors events event_* recency addresses countries ladder guards caps"
+        modules="model drafts errors events event_* recency addresses countries ladder guards guards_* caps"
         " lazily situation moment quiet money pace shares silences retry rules rules.*",
         never=frozenset({"asyncio"}) | AWS | STATE | WATCHING | OUTSIDE,
     ),

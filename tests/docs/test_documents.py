@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from worker.rehearsal.cases import read_suite
+from worker.rehearsal.timeline import play_case
+from worker.rehearsal.verdict import judge
+from worker.rules.folder import Kept
 from worker.rules.load import inspect
 from worker.settings import PREFIX, Settings
 
@@ -39,6 +43,25 @@ def test_the_readme_and_the_rule_language_show_a_complete_rule_file() -> None:
 def test_a_rule_file_in_a_document_passes_the_check(name: str, tmp_path: Path) -> None:
     (tmp_path / "example.yaml").write_text(EXAMPLES[name])
     assert [str(problem) for problem in inspect(tmp_path).problems] == []
+
+
+TESTS = [
+    example for example in FENCE.findall((ROOT / "README.md").read_text()) if "\ntests:" in example
+]
+
+
+def test_the_readme_shows_a_test() -> None:
+    assert len(TESTS) == 1
+
+
+@pytest.mark.parametrize("text", TESTS)
+def test_a_rule_test_in_the_readme_passes_against_the_rule_beside_it(text: str) -> None:
+    files = Kept({"shop.yaml": EXAMPLES["README.md-1"].encode()})
+    suite = read_suite(text.encode(), "shop.test.yaml", files)
+    assert [str(problem) for problem in suite.problems] == []
+    assert suite.rules is not None
+    verdicts = [judge(case, play_case(case.form, suite.rules)) for case in suite.cases]
+    assert [verdict.sections for verdict in verdicts if not verdict.passed] == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.name))

@@ -93,12 +93,15 @@ STATES = len(f"! {REST}   ")
 """How wide the left side is."""
 
 
-def test_a_send_that_is_missing_comes_with_the_ladder_s_last_word(folder: Path) -> None:
+def test_a_send_that_is_missing_comes_with_the_last_word_of_its_rule(folder: Path) -> None:
     breaks(folder, "max_inactive: 60d", "max_inactive: 6d\n    enabled_from: 2027-01-01T00:00:00Z")
     breaks(folder, "max_inactive: 6d", "max_inactive: 8d")
     told = run(folder, "-k", "budget").output
     assert "- 2026-11-14T08:00:00Z u5 sms deferred_by=budget   nothing" in told
-    assert "the ladder's last word: 2026-11-13T10:00:00Z u5 wait reason=not_enabled" in told
+    assert (
+        "the last word of rule premium-winback: 2026-11-13T10:00:00Z u5 wait reason=not_enabled"
+        in told
+    )
 
 
 def test_a_send_nobody_expected_is_a_row_of_its_own(folder: Path) -> None:
@@ -118,9 +121,24 @@ def test_only_tests_with_a_word_in_their_name_are_run(folder: Path) -> None:
     assert "'nowhere'" in str(result.exception)
 
 
-def test_stages_that_no_test_sends_are_named(folder: Path) -> None:
+def test_files_without_such_a_test_are_not_spoken_of(folder: Path) -> None:
+    text = (folder / "winback.test.yaml").read_text()
+    (folder / "other.test.yaml").write_text(text.replace("holdout gets", "nobody gets"))
     told = run(folder, "-k", "holdout").output
+    assert "other.test.yaml" not in told
+    assert told.endswith("SUCCESS: 1 test in 1 file\n")
+
+
+def test_stages_that_no_test_sends_are_named_when_all_tests_are_run(folder: Path) -> None:
+    assert "no test sends" not in run(folder, "-k", "holdout").output
+    assert json.loads(run(folder, "-k", "holdout", "--json").output)["never_sent"] == []
+    tests = folder / "winback.test.yaml"
+    text = tests.read_text()
+    head, holdout = text.index("  - name"), text.index("  - name: holdout")
+    tests.write_text(text[:head] + text[holdout : text.index("  - name: SMS budget")])
+    told = run(folder).output
     assert "no test sends: premium-winback/email, premium-winback/sms" in told
+    assert len(json.loads(run(folder, "--json").output)["never_sent"]) == 2
 
 
 def test_a_file_that_cannot_be_read_fails_and_the_others_are_run(folder: Path) -> None:

@@ -14,7 +14,7 @@ from worker.rehearsal.case_world import Answer
 from worker.rehearsal.cases import read_suite
 from worker.rehearsal.timeline import play_case
 from worker.rehearsal.verdict import judge
-from worker.rules.folder import Folder
+from worker.rules.folder import Folder, Kept
 from worker.rules.forms import Form
 
 DOCS = (Path(__file__).parents[2] / "docs" / "testing-rules.md").read_text()
@@ -49,6 +49,18 @@ def test_every_state_has_a_row_of_its_own() -> None:
 
 def test_the_example_passes_against_the_rules_it_is_about() -> None:
     suite = read_suite(EXAMPLE.encode(), "example.test.yaml", Folder(HERE))
+    assert suite.problems == ()
+    assert suite.rules is not None
+    (case,) = suite.cases
+    assert judge(case, play_case(case.form, suite.rules)).passed
+
+
+def test_the_example_passes_against_the_rule_of_the_readme_too() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    rule = next(
+        text for text in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "apiVersion" in text
+    )
+    suite = read_suite(EXAMPLE.encode(), "x.test.yaml", Kept({"winback.yaml": rule.encode()}))
     assert suite.problems == ()
     assert suite.rules is not None
     (case,) = suite.cases

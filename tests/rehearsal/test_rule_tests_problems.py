@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.rehearsal.rule_tests import RULES, suite_of
+from worker.model import Reason
 
 WHOLE = """\
 rule_files: [shop.yaml]
@@ -77,6 +78,9 @@ def test_the_file_without_a_mistake_has_none() -> None:
         ("amount: 1 USD", "amount: 1 EUR", "11:57", "EUR here, but the rules count in USD"),
         ("sms: 0.02 USD", "sms: 0.02 CHF", "10:21", "CHF here, but the rules count in USD"),
         ("tick: 1m", "tick: often", "2:7", '"often"'),
+        ("{push: token}", "{email: foo}", "8:59", 'email: "foo" is no e-mail address; write'),
+        ("{push: token}", "{email: [a@x, foo]}", "8:59", '"foo" is no e-mail address'),
+        ("{push: token}", "{sms: kim}", "8:57", 'sms: "kim" is no phone number; write + and'),
         # instants
         ('start: "2026-11-01T00:00:00Z"', 'start: "2026-11-01"', "5:12", "has no time and no zone"),
         ('start: "2026-11-01T00', 'start: "2026-11-02T06', "13:14", "before the start of the test"),
@@ -141,6 +145,16 @@ def test_a_mistake_is_told_with_its_place_and_remedy(
     assert [
         line for line in found if line.startswith(f"shop.test.yaml:{place}: ") and told in line
     ], found
+
+
+@pytest.mark.parametrize(
+    ("said", "instead", "count"),
+    [("_session.start", "_sesion.start", 35), ("not_yet_due", "not_yet", len(Reason))],
+)
+def test_of_many_allowed_words_the_nearest_are_told(said: str, instead: str, count: int) -> None:
+    (found,) = problems(WHOLE.replace(said, instead, 1))
+    near = found.partition(f'; did you mean "{said}"? the nearest of {count}: {said}, ')[2]
+    assert near.partition(";")[0].count(",") == 3
 
 
 def test_a_test_that_expects_nothing_cannot_fail_and_is_refused() -> None:

@@ -68,7 +68,7 @@ def test_all_five_tests_pass() -> None:
         (RETURN, r'not_events: \["_campaign', 'not_events: ["_session.*", "_campaign'),
         (RETURN, r'event: "_session.start"', 'event: "purchase"'),
         (RETURN, "within: 7d", "within: 12h"),
-        (RETURN, "cooldown: 30d", "cooldown: 1d"),
+        (RETURN, "inactive_for: 7d", "inactive_for: 6d"),
         (DEAD, r"(template: winback_push_b}\n.*\n +on_undeliverable:) next_stage", r"\1 end"),
         (DEAD, r'to: "08:00"', 'to: "09:00"'),
         (HOLDOUT, r"    holdout: .*\n", ""),
@@ -93,7 +93,7 @@ def test_the_tests_of_the_shipped_rules_pass() -> None:
     ("test", "pattern", "instead"),
     [
         ("three messages", "after: 2d", "after: 1d"),
-        ("came back", "cooldown: 30d", "cooldown: 1h"),
+        ("came back", "inactive_for: 7d", "inactive_for: 9d"),
         ("came back", "within: 7d", "within: 1h"),
         ("at night", 'to: "08:00"', 'to: "07:00"'),
         ("at night", 'from: "21:00"', 'from: "23:00"'),

@@ -366,6 +366,44 @@ def test_a_test_ends_when_everybody_had_time_to_fall_silent_and_every_ladder_is_
     assert instant(story.end_ms) == "2026-11-08T00:00:00Z"
 
 
+SHORT_REST = RULES.replace("cooldown: 30d", "cooldown: 1h")
+BACK = """\
+events:
+  - {at: "2026-11-01T12:00:00Z", user: u, type: _session.start}
+  - {at: "2026-11-09T12:00:00Z", user: u, type: _session.start}
+"""
+
+
+def test_the_next_ladder_of_somebody_who_came_back_is_told_from_where_the_test_looks_at_it() -> (
+    None
+):
+    first = '  - {at: "2026-11-08T12:00:00Z", user: u, stage: push}\n'
+    second = first.replace("-08T", "-16T")
+    later = second.replace("-16T", "-18T").replace("push", "email")
+    whole = second + later + second.replace("-16T", "-21T").replace("push", "sms")
+    begun = BACK + "expect_sends:\n" + first
+    assert passes(begun, SHORT_REST)
+    assert not passes(begun + second, SHORT_REST)
+    assert not passes(begun + second + later, SHORT_REST)
+    assert passes(begun + whole, SHORT_REST)
+    assert passes('end: "2026-11-16T12:00:00Z"\n' + begun)
+    assert not passes('end: "2026-11-16T12:00:00Z"\n' + begun, SHORT_REST)
+    assert passes('end: "2026-11-16T12:00:00Z"\n' + begun + second, SHORT_REST)
+
+
+def test_the_first_ladder_of_others_is_told_however_often_somebody_came_back() -> None:
+    head = """\
+        start: "2026-11-01T00:00:00Z"
+        users:
+          u: {timezone: UTC, addresses: {push: a}}
+          v: {timezone: UTC, addresses: {push: b}, last_active: "2026-10-31T00:00:00Z"}
+        """
+    late = '  - {at: "2026-11-02T12:00:00Z", user: v, type: _session.start}\n'
+    body = BACK + late + "expect_sends: []\n"
+    assert sends(body, SHORT_REST, head) == ["08T12:00:00 push", "09T12:00:00 push"]
+    assert sends(late.join(["events:\n", "expect_sends: []\n"]), SHORT_REST, head) != []
+
+
 def test_a_test_ends_where_it_says() -> None:
     assert sends(VISIT + 'end: "2026-11-10T12:00:00Z"\n' + NOTHING_EXPECTED) == WHOLE[:2]
     assert sends(VISIT + 'end: "2026-11-10T11:59:59Z"\n' + NOTHING_EXPECTED) == WHOLE[:1]
@@ -463,3 +501,48 @@ def test_an_expectation_that_says_little_leaves_its_send_to_one_that_says_more()
         """
     assert passes(body, rules)
     assert passes(body.replace("rule: winback", "rule: other"), rules)
+
+
+TWO_RULES = """\
+    apiVersion: v1
+    law_windows: ignore
+    quiet_hours: [{name: night, from: "21:00", to: "08:00"}]
+    rules:
+      - rule: winback
+        match: ['plan="gold"']
+        inactive_for: 7d
+        stages:
+          - {name: push, channel: push, message: {title: Hello, body: Come back.}}
+      - rule: other
+        match: ['plan="free"']
+        inactive_for: 7d
+        stages:
+          - {name: mail, channel: email, message: {subject: Hello, text: Come back.}}
+    """
+
+
+def test_what_came_instead_is_of_the_rule_that_was_meant_and_names_it() -> None:
+    head = """\
+        start: "2026-11-01T00:00:00Z"
+        users:
+          u: {timezone: UTC, attributes: {plan: gold}, addresses: {push: t, email: u@x.test}}
+        """
+    body = """\
+        events: [{at: "2026-11-01T22:00:00Z", user: u, type: _session.start}]
+        expect_sends:
+          - {at: "2026-11-08T22:00:00Z", user: u, stage: mail}
+          - {at: "2026-11-09T09:00:00Z", user: u, stage: push}
+        expect_decisions:
+          - {at: "2026-11-08T22:00:00Z", user: u, decision: send, reason: inactive}
+          - {at: "2026-11-08T22:00:00Z", user: u, decision: skip, stage: push}
+        """
+    verdict, _ = outcome_of(body, TWO_RULES, head)
+    sent, decided = verdict.sections
+    missing, late = sent.rows
+    assert missing.note == (
+        "the last word of rule other: 2026-11-08T22:00:00Z u wait reason=not_matched"
+    )
+    assert late.got == "2026-11-09T08:00:00Z u push rule=winback deferred_by=quiet_hours"
+    held = "2026-11-08T22:00:00Z u hold rule=winback stage=push reason=quiet_hours"
+    assert [row.got for row in decided.rows][1:] == [held]
+    assert "rule=winback" in decided.rows[0].got

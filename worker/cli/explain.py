@@ -41,7 +41,11 @@ SENDS_READ_MAX = 1_000
     metavar="TIME",
     help="Tell it for then: 2026-11-27T09:00:00Z, 2h from now, or -3d ago.",
 )
-@click.option("--why-not", metavar="RULE", help="Why did this rule not send? Nothing else.")
+@click.option(
+    "--why-not",
+    metavar="RULE",
+    help="Why is this rule not sending? Only the answer, and the conditions behind it.",
+)
 @click.option("--json", "json_wanted", is_flag=True, help="For machines.")
 def explain(user: str, *, at: str | None, why_not: str | None, json_wanted: bool) -> None:
     """Tell what happened to USER, what comes next and when, and why not sooner.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from worker.caps import limit_in_the_way
 from worker.cli.words import moment, relative, sentence_of, span
 from worker.model import Arm, Decision, Reason
-from worker.quiet import Zone, ZoneSource, hold_until, local_day_start_ms, zone_of
+from worker.quiet import Zone, ZoneSource, hold_until, local_day_end_ms, local_day_start_ms, zone_of
 from worker.rules.durations import written
 from worker.rules.facts import BUILT_IN, match_facts
 from worker.rules.keytree import money
@@ -88,7 +88,7 @@ def _rollout(s: Situation) -> str:
 
 
 def _only_if(s: Situation) -> str:
-    return unmet(s.stage.only_if, s.silence_facts) if s.stage else ""
+    return unmet(s.stage.only_if, s.stage_facts) if s.stage else ""
 
 
 def _by_hand(s: Situation) -> str:
@@ -161,7 +161,7 @@ def _capped(s: Situation) -> str:
         if (send.episode_id, send.stage) != (s.episode.episode_id, s.episode.stage)
     ]
     zone = zone_of(s.view, otherwise=s.rules.timezone or UTC_MIDDAY)
-    hold = limit_in_the_way(s.rules.limits, others, s.now_ms, zone)
+    hold = limit_in_the_way(s.rules.limits, others, s.moment.wall_ms, zone)
     if hold is None:
         return ""
     limit = _cap_told(hold.cap) if hold.cap else f"min_gap {written(s.rules.limits.min_gap_ms)}"
@@ -200,8 +200,12 @@ def _budget(s: Situation) -> str:
 
 
 def _spent(s: Situation, budget: Budget) -> int:
-    start_ms = local_day_start_ms(Zone((budget.timezone,), ZoneSource.TIMEZONE), s.now_ms)
-    return s.moment.purse.spent_micros(budget.channel, start_ms, s.now_ms + 1)
+    """On the budget's day of the world's clock, and by this look, as the guard counts it."""
+    zone, wall_ms = Zone((budget.timezone,), ZoneSource.TIMEZONE), s.moment.wall_ms
+    begin_ms, end_ms = local_day_start_ms(zone, wall_ms), local_day_end_ms(zone, wall_ms)
+    spent = s.moment.purse.spent_micros(budget.channel, begin_ms, end_ms)
+    here = (m for name, m in s.spending.items() if budget.channel in (None, name))
+    return spent + sum(here)
 
 
 def _budget_told(s: Situation, budget: Budget, spent: int, cost: int) -> str:

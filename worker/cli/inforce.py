@@ -5,12 +5,14 @@ Old ladders that users may still finish come from the state as well.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
-from worker.errors import ProblemsFound, RulesError, UsageError
+from worker.errors import ConfigurationError, ProblemsFound, RulesError, TryLater, UsageError
+from worker.ports import Clock
 from worker.rules.load import inspect, load, load_contents
 from worker.rules.retired import retired_ladders
 from worker.rules.ruleset import RuleSet
@@ -45,6 +47,25 @@ def with_old_ladders(reader: StateReader, rules: RuleSet) -> RuleSet:
     """The set with the ladders users of the state began with and may finish."""
     kept = reader.retired(rules.adoption.rules)
     return replace(rules, retired=retired_ladders(kept))
+
+
+def ladders_known(state: str, folder: Path, *, clock: Clock) -> Mapping[str, frozenset[str]] | None:
+    """Rule to its stages: of the folder, of what is in force, and of old ladders users may still
+    finish. None when the folder has problems: then nobody can say what does not exist."""
+    rules = inspect(folder).rule_set
+    if rules is None:
+        return None
+    sets = [rules]
+    try:
+        with StateReader(state, clock=clock) as reader:
+            sets.append(rules_in_force(reader, folder).rules)
+    except (RulesError, TryLater, UsageError, ConfigurationError):
+        pass  # what the command does with the state says so better
+    known: dict[str, frozenset[str]] = {}
+    for rule in (r for each in sets for r in (*each.rules, *each.retired.values())):
+        stages = frozenset(stage.name for stage in rule.stages)
+        known[rule.name] = known.get(rule.name, frozenset()) | stages
+    return known
 
 
 def rules_of(folder: Path) -> RuleSet:

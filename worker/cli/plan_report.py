@@ -12,7 +12,7 @@ import click
 
 from worker.cli.words import columns, moment, sentence_of
 from worker.model import DAY_MS, Channel
-from worker.rehearsal.forecast import Forecast, OnDay, OnStage, compared, leaving, moved
+from worker.rehearsal.forecast import Compared, Forecast, OnDay, OnStage, compared, leaving, moved
 from worker.rules.amounts import MICROS
 from worker.rules.diff import Change, Reach
 from worker.rules.ruleset import RuleSet
@@ -50,6 +50,13 @@ class Plan:
     def is_estimate(self) -> bool:
         """Was only a sample of the affected users played?"""
         return self.played < self.affected
+
+    @property
+    def has_prices(self) -> bool:
+        """Does either rule set say what a send costs?"""
+        return any(
+            rules.prices.otherwise or rules.prices.by_country for rules in (self.before, self.after)
+        )
 
     def scaled(self, count: int) -> int:
         """A number of users played, for all users; of an estimate two digits."""
@@ -141,7 +148,7 @@ class _Tables:
                     )
                 ),
             )
-            for rule, users in compared(self._before, self._after).items()
+            for rule, users in _rules(self._plan).items()
         ]
         head = ("rule", "on it now", "will enter: in force", "proposed", "", "moves", "leaves")
         return _Table("users", head, rows)
@@ -171,7 +178,7 @@ class _Tables:
             rows.append((where.rule, where.stage or "-", *sends, *self._amounts(*costs)))
             if before.would_send[where] or after.would_send[where]:
                 would = self._pair(before.would_send[where], after.would_send[where])
-                rows.append(("", "  would be sent", *would, "", "", ""))
+                rows.append(("", "  would be sent", *would, *self._no_amounts()))
         if rows:
             sends = self._pair(before.sends.total(), after.sends.total())
             costs = before.cost_micros.total(), after.cost_micros.total()
@@ -202,8 +209,10 @@ class _Tables:
         return _Table("stages that have to wait", head, rows)
 
     def _sends_and_money(self) -> tuple[str, ...]:
-        money = self._plan.after.prices.currency
-        return "sends: in force", "proposed", "", f"{money}: in force", "proposed", ""
+        sends = "sends: in force", "proposed", ""
+        if not self._plan.has_prices:
+            return sends
+        return *sends, f"{self._plan.after.prices.currency}: in force", "proposed", ""
 
     def _number(self, count: int) -> str:
         mark = "~" if self._plan.is_estimate and count else ""
@@ -220,7 +229,13 @@ class _Tables:
         told = click.style(self._number(after), bold=True)
         return self._number(before), told, click.style(f"({grown:+,})", bold=True)
 
-    def _amounts(self, before: int, after: int) -> tuple[str, str, str]:
+    def _no_amounts(self) -> tuple[str, ...]:
+        return ("", "", "") if self._plan.has_prices else ()
+
+    def _amounts(self, before: int, after: int) -> tuple[str, ...]:
+        """Both amounts, and by how much they differ; nothing where no rule set has prices."""
+        if not self._plan.has_prices:
+            return ()
         mark = "~" if self._plan.is_estimate and (before or after) else ""
         amounts = [self._plan.scaled(micros) for micros in (before, after, after - before)]
         first, second, grown = (_money(amount) for amount in amounts)
@@ -240,6 +255,13 @@ def _money(micros: int) -> str:
 
 def _sorted(counts: Mapping[Any, int]) -> list[tuple[Any, int]]:
     return sorted(counts.items(), key=str)
+
+
+def _rules(plan: Plan) -> Mapping[str, Compared]:
+    """Every rule of either rule set, also one to whom nothing happens, and of old ladders."""
+    nothing = Compared(on_ladder=0, enters=(0, 0), moves=0, leaves=(0, 0))
+    known = {rule.name: nothing for rules in (plan.before, plan.after) for rule in rules.rules}
+    return dict(sorted({**known, **compared(*plan.forecasts)}.items()))
 
 
 def _stages(plan: Plan) -> Iterator[OnStage]:
@@ -279,7 +301,7 @@ def as_json(plan: Plan) -> str:
         "users_affected": plan.affected,
         "users_played": plan.played,
         "estimate": plan.is_estimate,
-        "currency": plan.after.prices.currency,
+        "currency": plan.after.prices.currency if plan.has_prices else None,
         "changes": [_change(change) for change in plan.changes],
         "rules": [
             {
@@ -288,7 +310,7 @@ def as_json(plan: Plan) -> str:
                 "enters": _both(plan, *users.enters),
                 "moves": plan.scaled(users.moves),
             }
-            for rule, users in compared(before, after).items()
+            for rule, users in _rules(plan).items()
         ],
         "moves": [
             {"rule": rule, "from": old, "to": new, "users": plan.scaled(count)}

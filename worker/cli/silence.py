@@ -5,26 +5,30 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 
+from worker.cli.inforce import ladders_known
 from worker.cli.words import columns, moment, relative
 from worker.clock import SystemClock
-from worker.errors import ProblemsFound, RulesError, UsageError
+from worker.errors import ProblemsFound, UsageError
 from worker.model import Channel, Silence, SilenceKind
 from worker.rules.durations import parse_duration
 from worker.rules.instants import parse_instant
-from worker.rules.load import load
 from worker.rules.matchers import parse_matcher
-from worker.rules.problems import Refused, nearest, not_allowed
+from worker.rules.problems import Refused, nearest, not_allowed, quoted
+from worker.rules.reach import objection
+from worker.rules.ruleset import Matcher
 from worker.settings import Settings, in_words, read_settings
 from worker.store.silencebook import SilenceBook
 
 LISTED_MAX = 1_000
 AUTHOR_CHARS_MAX = 64
 COMMENT_CHARS_MAX = 500
+NAMES_SHOWN_MAX = 20
+"""Of rules or stages, in a message about one that is not there."""
 
 _KINDS = {
     SilenceKind.SILENCE: "silence",
@@ -79,13 +83,7 @@ def add(
     """Begin a silence for stages that all MATCHERS fit."""
     now_ms = SystemClock().now_ms()
     ends_ms = _end(lasting, until, now_ms)
-    for text in matchers:
-        try:
-            matcher = parse_matcher(text)
-        except Refused as refused:
-            raise UsageError(str(refused)) from refused
-        if matcher.name == "channel" and matcher.operator == "=":
-            _known_channel(matcher.value)
+    _require_sense(matchers)
     _write(SilenceKind.SILENCE, matchers, ends_ms, author, comment)
 
 
@@ -109,8 +107,12 @@ def list_(*, ended_too: bool, as_json: bool) -> None:
 @click.option("--author", default=_author, help="Who. [default: the system user]")
 def end(number: int, author: str) -> None:
     """End silence NUMBER now; what it held goes out, at the pace of the rules."""
-    ended = _book().end(number, author=_signed(author))
-    click.echo(f"ended {number}: {_about(ended)}")
+    settings, now_ms = read_settings(os.environ), SystemClock().now_ms()
+    ended = _book(settings).end(number, author=_signed(author))
+    _, kind, held, when, *_ = row_of(ended, now_ms)
+    if ended.ends_ms is not None and ended.ends_ms < now_ms:
+        raise ProblemsFound(f"{number}, {kind} of {held}, {when} already; nothing was changed")
+    click.echo(f"ended now: {number}, {kind} of {held}; {_seen(settings)}")
 
 
 @click.command()
@@ -167,12 +169,14 @@ def resume(what: str, name: str | None, author: str) -> None:
 
 
 def row_of(silence: Silence, now_ms: int) -> tuple[str, ...]:
-    """Number, kind, what it holds, until when, who and why: a line of a table."""
+    """Number, kind, what it holds, until when (or since when no more), who and why: a line of a
+    table."""
     ends_ms = silence.ends_ms
     if ends_ms is None:
         until = "until resumed"
     else:
-        until = f"until {moment(ends_ms)} ({relative(ends_ms, now_ms)})"
+        word = "until" if ends_ms > now_ms else "ended"
+        until = f"{word} {moment(ends_ms)} ({relative(ends_ms, now_ms)})"
     return (
         str(silence.silence_id),
         _KINDS[silence.kind],
@@ -209,8 +213,12 @@ def _write(
     written = _book(settings).add(
         kind, matchers, ends_ms=ends_ms, author=_signed(author), comment=comment
     )
+    click.echo(f"{written.silence_id}: {_about(written)}; {_seen(settings)}")
+
+
+def _seen(settings: Settings) -> str:
     sweep = in_words("sweep_interval", settings.sweep_interval)
-    click.echo(f"{written.silence_id}: {_about(written)}; a running worker sees it within {sweep}")
+    return f"a running worker sees it within {sweep}"
 
 
 def _about(silence: Silence) -> str:
@@ -266,17 +274,68 @@ def _known_channel(name: str) -> None:
 
 def _known_rule(name: str) -> None:
     """Refuses a misspelt rule. Rules that cannot be read now must not keep anybody from pausing."""
-    folder = read_settings(os.environ).rules
+    known = _ladders()
+    if known is not None and name not in known:
+        raise UsageError(_there_is_no(f"rule {quoted(name)}", name, known))
+
+
+def _ladders() -> Mapping[str, frozenset[str]] | None:
+    settings = read_settings(os.environ)
+    known = ladders_known(str(settings.state), settings.rules, clock=SystemClock())
+    if known is None:
+        told = f"comeback: {settings.rules} cannot be read now; names are taken as they are"
+        click.echo(told, err=True)
+    return known
+
+
+def _there_is_no(what: str, name: str, names: Iterable[str]) -> str:
+    there_are = sorted(names)
+    more = f" and {len(there_are) - NAMES_SHOWN_MAX} more" * (len(there_are) > NAMES_SHOWN_MAX)
+    return (
+        f"there is no {what}{nearest(name, there_are) or ';'} there are: "
+        f"{', '.join(there_are[:NAMES_SHOWN_MAX])}{more}"
+    )
+
+
+def _require_sense(texts: Sequence[str]) -> None:
+    """Refuses matchers that fit no stage of anybody, or all of everybody: a silence that holds
+    nothing is found out about too late."""
     try:
-        names = [rule.name for rule in load(folder).rules]
-    except RulesError:
-        click.echo(f"comeback: {folder} cannot be read now; the name is taken as it is", err=True)
+        matchers = [parse_matcher(text) for text in texts]
+    except Refused as refused:
+        raise UsageError(str(refused)) from refused
+    exact = [matcher for matcher in matchers if matcher.operator in ("=", "!=")]
+    for matcher in exact:
+        told = objection(matcher, of_rule=False)
+        if told:
+            raise UsageError(f"{matcher}: {told}")
+    for name in ("rule", "stage", "channel"):
+        wanted = dict.fromkeys(m.value for m in exact if m.name == name and m.operator == "=")
+        if len(wanted) > 1:
+            raise UsageError(
+                f"no stage has more than one {name}, so nothing is both {' and '.join(wanted)}; "
+                f'write one of them, or {name}=~"{"|".join(wanted)}"'
+            )
+    if any(matcher.name in ("rule", "stage") for matcher in exact):
+        _require_ladders(exact)
+
+
+def _require_ladders(exact: Sequence[Matcher]) -> None:
+    """`exact`: the matchers with = and !=."""
+    known = _ladders()
+    if known is None:
         return
-    if name not in names:
-        raise UsageError(
-            f'no rule "{name}" in {folder}{nearest(name, names) or ";"} there are: '
-            f"{', '.join(names)}"
-        )
+    for matcher in exact:
+        if matcher.name == "rule" and matcher.value not in known:
+            told = _there_is_no(f"rule {quoted(matcher.value)}", matcher.value, known)
+            raise UsageError(f"{matcher}: {told}")
+    meant = [m.value for m in exact if m.name == "rule" and m.operator == "="] or list(known)
+    stages = frozenset[str]().union(*(known[rule] for rule in meant))
+    where = f" in rule {meant[0]}" if len(meant) == 1 else ""
+    for matcher in exact:
+        if matcher.name == "stage" and matcher.value not in stages:
+            told = _there_is_no(f"stage {quoted(matcher.value)}{where}", matcher.value, stages)
+            raise UsageError(f"{matcher}: {told}")
 
 
 def _spoken(what: str, name: str | None) -> str:

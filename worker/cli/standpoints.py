@@ -90,7 +90,7 @@ def why_not(point: Standpoint) -> Iterator[str]:
     else:
         ground = f" ({point.ground})" if point.ground else ""
         because = sentence_of(decision.reason) or str(decision.reason).replace("_", " ")
-        yield f"{point.rule} has not sent{stage} because: {because}{ground}."
+        yield f"{point.rule} is not sending{stage} because: {because}{ground}."
     if decision.until_ms is not None:
         until = relative(decision.until_ms, decision.at_ms)
         yield f"It is asked again {moment(decision.until_ms)} ({until})."

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import click
 
+from worker.cli.inforce import rules_in_force
 from worker.cli.silence import as_document, row_of
 from worker.cli.words import columns, moment, relative
 from worker.clock import SystemClock
+from worker.errors import RulesError
 from worker.model import DeadLetter, Position
+from worker.rules.load import inspect
 from worker.settings import read_settings
 from worker.store.reading import StateReader, StateSummary
 
@@ -39,10 +45,59 @@ def state(*, as_json: bool, dead_letters: int) -> None:
     with StateReader(str(settings.state), clock=clock) as reader:
         summary = reader.summary(now_ms=now_ms)
         letters = reader.dead_letters(dead_letters)
-    click.echo(_as_json(summary, letters) if as_json else _as_text(summary, letters, now_ms))
+        summary = _with_conversions_hoped_for(summary, reader, settings.rules)
+    folder = _folder(settings.rules, summary.revision)
+    if as_json:
+        click.echo(_as_json(summary, folder, letters))
+    else:
+        click.echo(_as_text(summary, folder, letters, now_ms))
 
 
-def _as_text(summary: StateSummary, letters: tuple[DeadLetter, ...], now_ms: int) -> str:
+@dataclass(frozen=True, slots=True)
+class _RulesFolder:
+    """The rules folder beside what is in force."""
+
+    path: Path
+    revision: str | None
+    """None: it has problems, or is not there."""
+    problems: int
+    in_force: bool
+
+    def __str__(self) -> str:
+        if not self.path.is_dir():
+            return f"{self.path} is not there"
+        if self.revision is None:
+            count = f"{self.problems} problem{'s' if self.problems != 1 else ''}"
+            return f"{self.path} has {count}, see `comeback check`; what is in force stays so"
+        if self.in_force:
+            return f"{self.path}, the same"
+        return (
+            f"{self.path}, DIFFERS: revision {self.revision} is not in force; a running worker "
+            "takes it up by itself, `comeback plan` tells what that does"
+        )
+
+
+def _folder(path: Path, revision: str | None) -> _RulesFolder:
+    found = inspect(path)
+    own = None if found.rule_set is None else found.rule_set.revision
+    in_force = own is not None and own == revision
+    return _RulesFolder(path, own, len(found.problems), in_force)
+
+
+def _with_conversions_hoped_for(
+    summary: StateSummary, reader: StateReader, folder: Path
+) -> StateSummary:
+    """Without those of rules that hope for none and had none."""
+    told = {rule for (rule, _, _), (_, converted) in summary.conversions.items() if converted}
+    with suppress(RulesError):  # the head says that there are problems
+        told |= {rule.name for rule in rules_in_force(reader, folder).rules.rules if rule.goal}
+    kept = {key: counts for key, counts in summary.conversions.items() if key[0] in told}
+    return replace(summary, conversions=kept)
+
+
+def _as_text(
+    summary: StateSummary, folder: _RulesFolder, letters: tuple[DeadLetter, ...], now_ms: int
+) -> str:
     due = summary.next_due_ms
     active = ", ".join(f"{count:,} in {days}d" for days, count in summary.users_active.items())
     head = [
@@ -51,6 +106,7 @@ def _as_text(summary: StateSummary, letters: tuple[DeadLetter, ...], now_ms: int
             f"{summary.path} ({summary.file_bytes / 1e6:,.1f} MB, schema {summary.schema_version})",
         ),
         ("rules", f"{summary.revision or 'none'}, since {moment(summary.adopted_ms)}"),
+        ("rules folder", str(folder)),
         ("users", f"{summary.users:,}; active: {active}"),
         ("next due", f"{moment(due)} ({relative(due, now_ms)})" if due is not None else "nobody"),
     ]
@@ -84,6 +140,10 @@ def _ladders(summary: StateSummary, now_ms: int) -> list[str]:
             (rule, stage or "-", hold or "-", f"{count:,}")
             for (rule, stage, hold), count in summary.episodes_open.items()
         ],
+    )
+    told += _section(
+        "ladders that ended (rule, outcome)",
+        [(*key, f"{count:,}") for key, count in summary.outcomes.items()],
     )
     told += _section("sends", [(*key, f"{count:,}") for key, count in summary.claims.items()])
     told += _section(
@@ -143,18 +203,28 @@ def _position(position: Position) -> str:
     return f"from {moment(position.start_at_ms)}" if position.start_at_ms else "TRIM_HORIZON"
 
 
-def _as_json(summary: StateSummary, letters: tuple[DeadLetter, ...]) -> str:
+def _as_json(summary: StateSummary, folder: _RulesFolder, letters: tuple[DeadLetter, ...]) -> str:
     document: dict[str, Any] = {
         "path": summary.path,
         "file_bytes": summary.file_bytes,
         "schema_version": summary.schema_version,
         "revision": summary.revision,
+        "rules_folder": {
+            "path": str(folder.path),
+            "revision": folder.revision,
+            "problems": folder.problems,
+            "in_force": folder.in_force,
+        },
         "users": summary.users,
         "users_active_days": summary.users_active,
         "next_due_ms": summary.next_due_ms,
         "episodes_open": [
             {"rule": rule, "stage": stage, "hold": hold, "count": count}
             for (rule, stage, hold), count in summary.episodes_open.items()
+        ],
+        "episodes_ended": [
+            {"rule": rule, "outcome": outcome, "count": count}
+            for (rule, outcome), count in summary.outcomes.items()
         ],
         "sends": [
             {"state": state, "channel": channel, "count": count}

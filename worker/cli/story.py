@@ -57,8 +57,10 @@ def as_text(story: Story) -> str:
 
 def _sections(story: Story) -> Iterator[str]:
     yield f"user {story.view.user_id}\n{columns(_head(story))}"
-    if story.why_not is not None and story.points:
-        yield "\n".join(line for point in story.points for line in why_not(point))
+    if story.why_not is not None and story.points is not None:
+        yield _answer(story, story.points)
+        yield _standing(story, story.points)
+        return
     if story.journal:
         yield f"what happened\n{columns([_journal_row(e) for e in story.journal])}"
     if story.sends:
@@ -71,15 +73,25 @@ def _sections(story: Story) -> Iterator[str]:
         until = [d for d in story.next if d.at_ms <= story.at_ms]
         yield f"what happens until then, if nobody comes back\n{_steps(until, story.now_ms)}"
     if story.points is not None:
-        title = "how it will stand then" if to_come else "how it stands"
-        lines = [f"  {line}" for point in story.points for line in tree(point)]
-        yield "\n".join([title, *(lines or ["  no rule asks for this user"])])
+        yield _standing(story, story.points)
     if story.next is not None:
         steps = [d for d in story.next if not to_come or d.at_ms > story.at_ms]
         yield f"{NEXT}\n{_steps(steps, story.at_ms)}"
 
 
+def _answer(story: Story, points: Sequence[Standpoint]) -> str:
+    told = [line for point in points for line in why_not(point)]
+    return "\n".join(told) or f"{story.why_not} does not ask for this user."
+
+
+def _standing(story: Story, points: Sequence[Standpoint]) -> str:
+    title = "how it will stand then" if story.at_ms > story.now_ms else "how it stands"
+    lines = [f"  {line}" for point in points for line in tree(point)]
+    return "\n".join([title, *(lines or ["  no rule asks for this user"])])
+
+
 def _head(story: Story) -> list[tuple[str, ...]]:
+    """What is known of the user now, and said to be so where the story is told for another time."""
     view = story.view
     zone = zone_of(view, otherwise=story.timezone or UTC_MIDDAY)
     seen = view.last_active_ms
@@ -90,9 +102,10 @@ def _head(story: Story) -> list[tuple[str, ...]]:
     ]
     if story.rules:
         rows.append(("rules", story.rules))
-    if story.at_ms != story.now_ms:
-        rows.append(("told for", f"{moment(story.at_ms)} ({relative(story.at_ms, story.now_ms)})"))
-    return rows
+    if story.at_ms == story.now_ms:
+        return rows
+    told_for = f"{moment(story.at_ms)} ({relative(story.at_ms, story.now_ms)})"
+    return [("told for", told_for), *((f"now: {label}", value) for label, value in rows)]
 
 
 def reachable(view: UserView) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from worker.addresses import normalise_address
 from worker.model import Channel
 from worker.rules.forms import (
     Count,
@@ -60,6 +61,26 @@ def _day(text: str) -> str:
     return text
 
 
+def _emails(addresses: list[str]) -> list[str]:
+    for address in addresses:
+        if not re.fullmatch(_EMAIL, spelling := normalise_address("EMAIL", address)):
+            raise refused(
+                f"{quoted(spelling)} is no e-mail address; write one like kim@example.com"
+            )
+    return addresses
+
+
+def _phones(addresses: list[str]) -> list[str]:
+    for address in addresses:
+        if not re.fullmatch(_PHONE, normalise_address("SMS", address)):
+            told = f"{quoted(address)} is no phone number"
+            raise refused(f'{told}; write + and its digits in quotes, such as "+33600000000"')
+    return addresses
+
+
+_EMAIL = r"[^@\s]+@[^@\s]+"
+_PHONE = r"\+?[0-9]{5,15}"
+"""ITU-T E.164: 15 digits at most."""
 _DAY = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _ONE = {"type": ["string", "number", "boolean"]}
 _ONE_OR_MANY = WithJsonSchema({"anyOf": [_ONE, {"type": "array", "items": _ONE}]})
@@ -72,6 +93,8 @@ Values: TypeAlias = Annotated[list[Words], BeforeValidator(_listed), _ONE_OR_MAN
 Addresses: TypeAlias = Annotated[
     list[Words], BeforeValidator(_listed), Field(max_length=ADDRESSES_MAX), _ONE_OR_MANY
 ]
+EmailAddresses: TypeAlias = Annotated[Addresses, AfterValidator(_emails)]
+PhoneNumbers: TypeAlias = Annotated[Addresses, AfterValidator(_phones)]
 YesNo: TypeAlias = Annotated[bool, WithJsonSchema({"type": ["boolean", "string"]})]
 
 
@@ -81,10 +104,10 @@ class AddressesForm(Form):
     push: Addresses | None = Field(
         default=None, description="Push tokens.", examples=["token1", ["token1", "token2"]]
     )
-    email: Addresses | None = Field(
+    email: EmailAddresses | None = Field(
         default=None, description="E-mail addresses.", examples=["a@example.com"]
     )
-    sms: Addresses | None = Field(
+    sms: PhoneNumbers | None = Field(
         default=None, description="Phone numbers.", examples=["+33600000000"]
     )
 

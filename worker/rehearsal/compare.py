@@ -6,10 +6,10 @@ pairs expectations with what came.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Protocol, TypeAlias, TypeVar
 
-from worker.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Channel
+from worker.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Channel, Reason
 from worker.rehearsal.case_expected import (
     DecisionForm,
     OutcomeForm,
@@ -24,6 +24,9 @@ from worker.rules.problems import quoted
 
 Wanted = TypeVar("Wanted", contravariant=True)
 Made = TypeVar("Made", contravariant=True)
+
+Ladders: TypeAlias = Mapping[str, Collection[str]]
+"""The stages of each rule, by name."""
 
 OTHER_STAGE_MS = 1_000 * DAY_MS
 """How far apart, in time, two things about different stages count."""
@@ -49,7 +52,21 @@ class Comparison(Shown[Wanted, Made], Protocol[Wanted, Made]):
         """How far apart the two are; None: they are not about the same."""
 
 
-class Sends:
+class _OfRules:
+    """What knows the rules under test."""
+
+    def __init__(self, ladders: Ladders) -> None:
+        self._ladders = ladders
+
+    def _rule(
+        self, made: Ended | MadeDecision, like: OutcomeForm | DecisionForm | None
+    ) -> list[str]:
+        """Named where there is a choice, or where it is compared."""
+        named = len(self._ladders) > 1 or (like is not None and like.rule is not None)
+        return [f"rule={made.rule}"] if named else []
+
+
+class Sends(_OfRules):
     """`expect_sends`."""
 
     def wanted(self, wanted: SendForm) -> str:
@@ -70,9 +87,12 @@ class Sends:
             f"{key}={value}"
             for key, value in told.items()
             if value is not None
-            and (like is None or key in _SAYS_WHY or getattr(like, key) is not None)
+            and (like is None or key in self._shown() or getattr(like, key) is not None)
         ]
         return _line(instant_of(made.at_ms), made.user, made.stage, *shown)
+
+    def _shown(self) -> Sequence[str]:
+        return _SAYS_WHY if len(self._ladders) == 1 else ("rule", *_SAYS_WHY)
 
     def off(self, wanted: SendForm, made: MadeSend) -> list[str]:
         """See Comparison."""
@@ -124,7 +144,7 @@ class States:
         return found
 
 
-class Outcomes:
+class Outcomes(_OfRules):
     """`expect_outcomes`."""
 
     def wanted(self, wanted: OutcomeForm) -> str:
@@ -136,7 +156,7 @@ class Outcomes:
     def made(self, made: Ended, like: OutcomeForm | None) -> str:
         """See Comparison."""
         converted = [] if made.converted_ms is None else ["converted"]
-        rule = [f"rule={made.rule}"] if like is not None and like.rule is not None else []
+        rule = self._rule(made, like)
         stage = [] if made.last_stage is None else [f"after_stage={made.last_stage}"]
         head = (made.user, made.outcome, *rule, *stage, f"reason={made.reason}")
         return _line(*head, *converted, f"at={instant_of(made.closed_ms)}")
@@ -164,7 +184,7 @@ class Outcomes:
         return far + (0 if wanted.outcome in ("converted", made.outcome) else OTHER_STAGE_MS)
 
 
-class Decisions:
+class Decisions(_OfRules):
     """`expect_decisions`."""
 
     def wanted(self, wanted: DecisionForm) -> str:
@@ -175,7 +195,7 @@ class Decisions:
     def made(self, made: MadeDecision, like: DecisionForm | None) -> str:
         """See Comparison."""
         stage = [] if made.stage is None else [f"stage={made.stage}"]
-        rule = [f"rule={made.rule}"] if like is not None and like.rule is not None else []
+        rule = self._rule(made, like)
         head = (instant_of(made.at_ms), made.user, made.word)
         return _line(*head, *rule, *stage, f"reason={made.reason}")
 
@@ -192,8 +212,13 @@ class Decisions:
         """See Comparison."""
         if wanted.user != made.user or wanted.rule not in (None, made.rule):
             return None
-        other = wanted.decision is not made.word or wanted.stage not in (None, made.stage)
-        return abs(wanted.at - made.at_ms) + OTHER_STAGE_MS * other
+        unlike = (wanted.decision is not made.word) + (wanted.stage not in (None, made.stage))
+        # A rule without the stage, or not for this user, is not the one that was meant.
+        if wanted.stage not in (None, *self._ladders[made.rule]):
+            unlike += 2
+        if made.reason is Reason.NOT_MATCHED is not wanted.reason:
+            unlike += 2
+        return abs(wanted.at - made.at_ms) + OTHER_STAGE_MS * unlike
 
 
 def instant_of(at_ms: int) -> str:

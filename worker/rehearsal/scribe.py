@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from worker.model import (
     Action,
@@ -46,6 +46,8 @@ class Scribe(Observer):
         """The event that is being read."""
         self.under_way = 0
         """How many episodes are open."""
+        self.done_with: Mapping[str, Collection[str]] = {}
+        """Users of whom no further ladder is told, each with the episodes that are."""
         self._holds: dict[_Rung, Reason] = {}
         """Why a stage was held first."""
         self._skips: dict[str, Reason] = {}
@@ -61,6 +63,10 @@ class Scribe(Observer):
     def decided(self, user_id: str, decision: Decision) -> None:
         """See Observer."""
         word, episode_id, stage = word_of(decision), decision.episode_id, decision.stage
+        if word is DecisionWord.OPEN and user_id in self.done_with:
+            return
+        if episode_id is not None and self._is_untold(user_id, episode_id):
+            return
         self._story.decisions.append(
             MadeDecision(
                 at_ms=decision.at_ms,
@@ -87,6 +93,8 @@ class Scribe(Observer):
     def called(self, delivery: Delivery, outcome: Outcome, at_ms: int) -> None:
         """See Observer. Several addresses, and repeated calls, are one send of the stage."""
         claim = delivery.claim
+        if self._is_untold(claim.user_id, claim.episode_id):
+            return
         rung = (claim.episode_id, claim.stage)
         self._last_send[claim.user_id, claim.channel] = claim.send_id
         send = self._sends.get(rung)
@@ -104,6 +112,8 @@ class Scribe(Observer):
     def closed(self, episode: Episode, reason: Reason) -> None:
         """See Observer. What the state closed by itself is a decision too."""
         assert episode.closed_ms is not None
+        if self._is_untold(episode.user_id, episode.episode_id):
+            return
         self.under_way -= 1
         if episode.episode_id not in self._ended:
             self._story.decisions.append(
@@ -158,6 +168,10 @@ class Scribe(Observer):
                 converted_ms=self._converted.get(episode_id),
             )
             self._story.ended.append(ended)
+
+    def _is_untold(self, user_id: str, episode_id: str) -> bool:
+        told = self.done_with.get(user_id)
+        return told is not None and episode_id not in told
 
     def _first_call(self, delivery: Delivery, at_ms: int) -> MadeSend:
         claim = delivery.claim

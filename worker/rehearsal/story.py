@@ -5,6 +5,7 @@ Made by `timeline.py`, held against what was expected by `verdict.py`. Instants 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from worker.model import EpisodeOutcome, Message, Reason
@@ -75,5 +76,7 @@ class Story:
     stands: list[Stand] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     """Events that could not be read as meant, in words."""
+    ladders: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """The stages of each rule, by name."""
     end_ms: int = 0
     """How far it was told."""

@@ -81,7 +81,9 @@ class _Timeline:
             user_id: Actor(user_id, number, user)
             for number, (user_id, user) in enumerate(form.users.items(), start=1)
         }
-        self._story = Story()
+        self._story = Story(
+            ladders={rule.name: [stage.name for stage in rule.stages] for rule in rules.rules}
+        )
         self._scribe = Scribe(self._story, rules)
         self._play = Play(
             rules,
@@ -167,7 +169,9 @@ class _Timeline:
         if form.end is not None:
             play.until(form.end)
             return play.now_ms
-        play.until(max([play.now_ms, *self._mentioned()]))
+        play.until(max([play.now_ms, *self._named()]))
+        self._scribe.done_with = self._returned()
+        play.until(max(play.now_ms, self._all_silent_ms()))
         latest_ms = play.now_ms + REST_MAX_MS
         while self._scribe.under_way:
             due_ms = play.memory.next_due_ms()
@@ -176,18 +180,32 @@ class _Timeline:
             play.until(due_ms)
         return play.now_ms
 
-    def _mentioned(self) -> Iterable[int]:
-        """Every instant the test names, and the end of the longest silence a rule waits for."""
+    def _named(self) -> Iterable[int]:
+        """Every instant at which the test expects something."""
+        for send in self._form.expect_sends or ():
+            yield send.at + (send.within or 0)
+        yield from (decision.at for decision in self._form.expect_decisions)
+        yield from (outcome.at for outcome in self._form.expect_outcomes if outcome.at is not None)
+
+    def _all_silent_ms(self) -> int:
+        """When everybody has been silent for the longest time a rule waits."""
         form = self._form
         longest_ms = max(rule.inactive_for_ms for rule in self._rules.rules)
         heard = [form.start]
         heard += [user.last_active for user in form.users.values() if user.last_active is not None]
         heard += [event.at for event in form.events if event.type is not None]
-        yield max(heard) + longest_ms
-        for send in form.expect_sends or ():
-            yield send.at + (send.within or 0)
-        yield from (decision.at for decision in form.expect_decisions)
-        yield from (outcome.at for outcome in form.expect_outcomes if outcome.at is not None)
+        return max(heard) + longest_ms
+
+    def _returned(self) -> Mapping[str, frozenset[str]]:
+        """Users who had a ladder, came back, and have none of their new silence yet; with the
+        episodes they had."""
+        found = {}
+        for user_id, person in self._play.memory.people.items():
+            episodes = person.life.episodes if person.life is not None else {}
+            back_ms = person.last_active_ms or 0
+            if episodes and all(e.silence_since_ms < back_ms for e in episodes.values()):
+                found[user_id] = frozenset(episodes)
+        return found
 
 
 def _spend(spend: SpendForm, rules: RuleSet) -> Spend:

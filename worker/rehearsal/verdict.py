@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
+from worker.model import Reason
 from worker.rehearsal.case_expected import SendForm
 from worker.rehearsal.cases import Case
 from worker.rehearsal.compare import (
     Comparison,
     Decisions,
+    Ladders,
     Outcomes,
     Sends,
     Shown,
@@ -36,6 +38,8 @@ _Came = TypeVar("_Came", bound=_OfUser)
 _About = TypeVar("_About", bound=_OfUser)
 
 NOTHING = "nothing"
+LAST_WORDS_MAX = 3
+"""Rules whose last word is told where a send is missing."""
 
 
 class Mark(StrEnum):
@@ -98,10 +102,10 @@ def judge(case: Case, story: Story) -> Verdict:
         ]
         sections.append(Section(name="expect_states", rows=tuple(rows)))
     if form.expect_outcomes:
-        rows = _occurring(Outcomes(), form.expect_outcomes, story.ended)
+        rows = _occurring(Outcomes(story.ladders), form.expect_outcomes, story.ended)
         sections.append(Section(name="expect_outcomes", rows=tuple(rows)))
     if form.expect_decisions:
-        rows = _occurring(Decisions(), form.expect_decisions, story.decisions)
+        rows = _occurring(Decisions(story.ladders), form.expect_decisions, story.decisions)
         sections.append(Section(name="expect_decisions", rows=tuple(rows)))
     return Verdict(case=case, sections=tuple(sections), troubles=tuple(story.troubles))
 
@@ -109,38 +113,38 @@ def judge(case: Case, story: Story) -> Verdict:
 def _sends(expected: Sequence[SendForm], story: Story) -> tuple[Row, ...]:
     """All sends, in order of time: those that fit, then those that come closest, then the rest."""
     came, said = _by_user(story.sends), _by_user(story.decisions)
+    sends = Sends(story.ladders)
     rows: list[tuple[int, Row]] = []
     for user, wanted in _by_user(expected).items():
-        rows += _sends_to(wanted, came.pop(user, []), said.get(user, []))
-    for rest in came.values():
-        rows += [_unexpected(made) for made in rest]
+        rest = came.pop(user, [])
+        paired = _paired(sends, wanted, rest)
+        rows += [_unexpected(sends, made) for made in rest]
+        for index, each in enumerate(wanted):
+            if index in paired:
+                row = _beside(sends, each, paired[index])
+            else:
+                note = _instead(each, said.get(user, []), story.ladders)
+                row = Row(mark=Mark.MISSING, expected=sends.wanted(each), got=NOTHING, note=note)
+            rows.append((each.at, row))
+    for others in came.values():
+        rows += [_unexpected(sends, made) for made in others]
     return tuple(row for _, row in sorted(rows, key=lambda timed: timed[0]))
 
 
-def _sends_to(
-    expected: Sequence[SendForm], rest: list[MadeSend], said: Sequence[MadeDecision]
-) -> list[tuple[int, Row]]:
-    """Those to one user, each with its instant."""
-    sends = Sends()
+def _paired(
+    sends: Sends, expected: Sequence[SendForm], rest: list[MadeSend]
+) -> dict[int, MadeSend]:
+    """What is to one user, by the number of its expectation; takes it out of `rest`."""
     paired: dict[int, MadeSend] = {}
     # The choosiest first: one that states less must not take what only another can use.
     order = sorted(range(len(expected)), key=lambda i: -len(expected[i].model_fields_set))
     _take(paired, order, rest, lambda i, made: None if sends.off(expected[i], made) else 0)
     _take(paired, order, rest, lambda i, made: sends.distance(expected[i], made))
-    rows = [_unexpected(made) for made in rest]
-    for index, wanted in enumerate(expected):
-        made = paired.get(index)
-        if made is None:
-            note = _instead(wanted, said)
-            row = Row(mark=Mark.MISSING, expected=sends.wanted(wanted), got=NOTHING, note=note)
-        else:
-            row = _beside(sends, wanted, made)
-        rows.append((wanted.at, row))
-    return rows
+    return paired
 
 
-def _unexpected(made: MadeSend) -> tuple[int, Row]:
-    return made.at_ms, Row(mark=Mark.MORE, expected=NOTHING, got=Sends().made(made, None))
+def _unexpected(sends: Sends, made: MadeSend) -> tuple[int, Row]:
+    return made.at_ms, Row(mark=Mark.MORE, expected=NOTHING, got=sends.made(made, None))
 
 
 def _take(
@@ -159,12 +163,22 @@ def _take(
             paired[index] = rest.pop(min(near)[1])
 
 
-def _instead(wanted: SendForm, said: Sequence[MadeDecision]) -> str:
-    """What the ladder said of a user at the time nothing was sent, or last before it."""
-    before = [d for d in said if wanted.rule in (None, d.rule) and d.at_ms <= wanted.at]
-    if not before:
+def _instead(wanted: SendForm, said: Sequence[MadeDecision], ladders: Ladders) -> str:
+    """What the rules with that stage said of a user at the time nothing was sent, or last before
+    it."""
+    last: dict[str, MadeDecision] = {}
+    for decision in said:
+        owns = wanted.stage in ladders[decision.rule]
+        if owns and wanted.rule in (None, decision.rule) and decision.at_ms <= wanted.at:
+            last[decision.rule] = decision
+    if not last:
         return f"nobody ever looked at {wanted.user} before; was there any activity?"
-    return f"the ladder's last word: {Decisions().made(before[-1], None)}"
+    # One that began a ladder says more than one that is not for this user.
+    told = sorted(last.values(), key=lambda decision: decision.reason is Reason.NOT_MATCHED)
+    return "; ".join(
+        f"the last word of rule {decision.rule}: {Decisions({}).made(decision, None)}"
+        for decision in told[:LAST_WORDS_MAX]
+    )
 
 
 def _beside(kind: Shown[_Wanted, _Made], wanted: _Wanted, made: _Made) -> Row:

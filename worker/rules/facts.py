@@ -83,7 +83,7 @@ class Facts(Mapping[str, tuple[str, ...]]):
                 value = _country_by_phone(self._endpoints)
             return (value,) if value else ()
         if name == "channel":
-            return (self._channel.value,) if self._channel else ()
+            return (str(self._channel),) if self._channel else ()
         group, _, bare = name.partition(".")
         if group == "user" and (values := self._user(bare)) is not None:
             return values
@@ -138,6 +138,30 @@ def render_context(view: UserView) -> Mapping[str, object]:
         "Demographic": Group("Demographic", demographic),
         "Location": Group("Location", location),
     }
+
+
+class LazyContext(Mapping[str, object]):
+    """`render_context`, made when a text first asks for one of its names; many texts never do."""
+
+    __slots__ = ("_made", "_view")
+
+    def __init__(self, view: UserView) -> None:
+        self._view = view
+        self._made: Mapping[str, object] | None = None
+
+    def __getitem__(self, name: str) -> object:
+        return self._context()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._context())
+
+    def __len__(self) -> int:
+        return len(CONTEXT_SHAPE)
+
+    def _context(self) -> Mapping[str, object]:
+        if self._made is None:
+            self._made = render_context(self._view)
+        return self._made
 
 
 class Group:

@@ -12,6 +12,9 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 QUOTED_CHARS_MAX = 60
+ALLOWED_SHOWN_MAX = 25
+"""Of more allowed words, only the nearest are told."""
+NEAREST_SHOWN = 5
 
 
 class Place(NamedTuple):
@@ -74,4 +77,7 @@ def not_allowed(what: str, word: str, allowed: Iterable[str]) -> str:
     """`unknown key "lve"; did you mean "live"? allowed here: live, shadow`."""
     names = list(allowed)
     guess = nearest(word, names) or ";"
-    return f"{what} {quoted(word)}{guess} allowed here: {', '.join(names)}"
+    if len(names) <= ALLOWED_SHOWN_MAX:
+        return f"{what} {quoted(word)}{guess} allowed here: {', '.join(names)}"
+    near = get_close_matches(word[:QUOTED_CHARS_MAX], names, n=NEAREST_SHOWN, cutoff=0)
+    return f"{what} {quoted(word)}{guess} the nearest of {len(names)}: {', '.join(near)}"

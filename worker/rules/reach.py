@@ -28,12 +28,13 @@ def check_matchers(
             matcher = parse_matcher(item.text or "")
         except Refused:
             continue
-        told = _objection(matcher, of_rule=of_rule)
+        told = objection(matcher, of_rule=of_rule)
         if told:
             yield item.place, f"{key}: {told}"
 
 
-def _objection(matcher: Matcher, *, of_rule: bool) -> str | None:
+def objection(matcher: Matcher, *, of_rule: bool) -> str | None:
+    """Why an equality holds for nobody, or for everybody; None when it may be meant."""
     if matcher.name == "channel" and of_rule:
         return (
             "channel is only known in quiet_hours and legal_texts, a rule is about users; remove "

@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -283,6 +284,12 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _end_on_sigterm(number: int, _: object) -> None:
+    """Leaves by an exception, which ends the sandbox and the worker on its way out; once."""
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
     """Reads the arguments and plays."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
@@ -291,6 +298,7 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="stay up afterwards (KEEP=1)")
     options = parser.parse_args()
     console = Console()
+    signal.signal(signal.SIGTERM, _end_on_sigterm)
     with tempfile.TemporaryDirectory(prefix="comeback-demo-") as folder:
         demo = Demo(users=options.users, seed=options.seed, folder=Path(folder), console=console)
         try:

@@ -8,6 +8,7 @@ between the look and the claim (P3). The assertions here are the last line of P1
 from __future__ import annotations
 
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -17,6 +18,7 @@ import structlog
 from worker.errors import place_of
 from worker.model import (
     HOUR_MS,
+    MINUTE_MS,
     STREAM_BEHIND_MS_MAX,
     Action,
     Channel,
@@ -49,6 +51,12 @@ from worker.store.views import read_views
 
 LOOK_FAILED_AGAIN_MS = HOUR_MS
 """A user whose look failed, which is a bug, is looked at again after this long."""
+
+LOOK_FAILED_LINES_MAX = 5
+"""Log lines a minute about looks that failed; each says of how many users it speaks."""
+
+LOOK_FAILED_KINDS_MAX = 100
+"""Different errors and places kept for a line; more are only in the metric."""
 
 DETAIL_CHARACTERS_MAX = 500
 """Of a provider's own words, kept with the claim."""
@@ -92,6 +100,34 @@ class _Written:
         )
 
 
+class FailedLooks:
+    """Tells the log of looks that failed: how many and where, and not every single one. A bug that
+    hits everybody takes as many lines as one that hits one user."""
+
+    def __init__(self) -> None:
+        self._users: dict[tuple[str, str], tuple[int, str]] = {}
+        """(error, place) to how many users since the last line, and the hash of the first."""
+        self._lines: deque[int] = deque(maxlen=LOOK_FAILED_LINES_MAX)
+        """When the last lines were written, in stream time."""
+
+    def add(self, user_id: str, error: Exception) -> None:
+        """The look at a user failed."""
+        key = type(error).__name__, place_of(error)
+        users, first = self._users.get(key, (0, address_hash_of(user_id)))
+        if key in self._users or len(self._users) < LOOK_FAILED_KINDS_MAX:
+            self._users[key] = users + 1, first
+
+    def tell(self, now_ms: int) -> None:
+        """Logs what was added, as far as the minute has lines left; the rest waits."""
+        for key in list(self._users):
+            full = len(self._lines) == LOOK_FAILED_LINES_MAX
+            if full and self._lines[0] <= now_ms < self._lines[0] + MINUTE_MS:
+                return
+            users, first = self._users.pop(key)
+            self._lines.append(now_ms)
+            log.error("look_failed", error=key[0], at=key[1], users=users, user_hash=first)
+
+
 def sweep_due(
     connection: sqlite3.Connection,
     *,
@@ -101,17 +137,19 @@ def sweep_due(
     users_max: int,
     sends_for_ms: int,
     count: Callable[[Incident, int], None],
+    failures: FailedLooks,
 ) -> Swept:
     """Looks at the users due at `now_ms`, oldest first; see `ports.Store.sweep`.
 
-    A `decide` that raises harms only its user (P8): the failure is logged, counted and journalled.
+    A `decide` that raises harms only its user (P8): the failure is counted, journalled, and told
+    to the log by `failures`.
     """
     user_ids = [row[0] for row in connection.execute(statements.DUE_USERS, (now_ms, users_max))]
     since_ms = now_ms - sends_for_ms - STREAM_BEHIND_MS_MAX
     views = read_views(connection, user_ids, sends_since_ms=since_ms)
     written = _Written()
     for user_id in user_ids:
-        look = _look(views[user_id], decide)
+        look = _look(views[user_id], decide, failures)
         if look is None:
             count(Incident.LOOK_FAILED, 1)
             written.add_failure(user_id, now_ms)
@@ -119,6 +157,7 @@ def sweep_due(
             break
         else:
             written.add(look)
+    failures.tell(now_ms)
     connection.executemany(statements.SET_DUE, written.due)
     put_episodes(connection, written.episodes)
     put_claims(connection, [delivery.claim for delivery in written.deliveries])
@@ -131,15 +170,13 @@ def sweep_due(
     )
 
 
-def _look(view: UserView, decide: Decide) -> Look | None:
+def _look(view: UserView, decide: Decide, failures: FailedLooks) -> Look | None:
     try:
         look = decide(view)
         assert look.user_id == view.user_id, "a look is about the user it was given"
         assert all(d.claim.user_id == view.user_id for d in look.deliveries)
     except Exception as error:  # noqa: BLE001  one user's bug must not stop the others (P8)
-        user = address_hash_of(view.user_id)
-        at = place_of(error)
-        log.error("look_failed", user_hash=user, error=type(error).__name__, at=at)
+        failures.add(view.user_id, error)
         return None
     return look
 

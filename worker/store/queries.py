@@ -44,6 +44,10 @@ CONVERSIONS = """
 SELECT rule, arm, last_stage, count(*), count(converted_ms) FROM episodes
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
+OUTCOMES = """
+SELECT rule, outcome, count(*) FROM episodes WHERE closed_ms IS NOT NULL
+GROUP BY 1, 2 ORDER BY 1, 2
+"""
 SPENT_SINCE = "SELECT channel, sum(micros) FROM spends WHERE at_ms >= ? GROUP BY 1 ORDER BY 1"
 ATTRIBUTES = "SELECT attributes, user_attributes FROM endpoints ORDER BY rowid DESC LIMIT ?"
 USERS_AFTER = "SELECT user_id FROM users WHERE user_id > ? ORDER BY user_id LIMIT ?"

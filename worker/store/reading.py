@@ -84,6 +84,8 @@ class StateSummary:
     next_due_ms: int | None
     episodes_open: dict[tuple[str, str | None, str | None], int]
     """(rule, stage, hold) to number."""
+    outcomes: dict[tuple[str, str], int]
+    """(rule, outcome) to number of the episodes that ended and are still kept."""
     claims: dict[tuple[str, str], int]
     """(state, channel) to number."""
     uncertain: tuple[SendRecord, ...]
@@ -258,6 +260,7 @@ class StateReader:
                 episodes_open={
                     row[:3]: row[3] for row in connection.execute(queries.EPISODES_OPEN_BY_STAGE)
                 },
+                outcomes={row[:2]: row[2] for row in connection.execute(queries.OUTCOMES)},
                 claims={row[:2]: row[2] for row in connection.execute(queries.CLAIMS_BY_STATE)},
                 uncertain=tuple(map(_send_record, uncertain)),
                 positions=tuple((row[0], position_of(row[1:])) for row in positions),

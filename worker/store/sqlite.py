@@ -37,7 +37,7 @@ from worker.store import statements
 from worker.store.connection import IN_MEMORY, Database, want
 from worker.store.intake import Incident, apply_effect, position_of
 from worker.store.lock import StateLock
-from worker.store.looks import recover_claims, settle_claims, sweep_due
+from worker.store.looks import FailedLooks, recover_claims, settle_claims, sweep_due
 from worker.store.rulesets import mark_armed, prune_rule_sets, read_in_force, read_retired, record
 from worker.store.silencebook import SilencesStanding, prune_silences
 from worker.store.spends import prune_spends, read_spends
@@ -78,6 +78,7 @@ class SqliteStore:
         self._rearm_after_ms = in_force.rearm_after_ms if in_force else None
         self._sends_for_ms = in_force.sends_for_ms if in_force else 0
         self._silences = SilencesStanding(database)
+        self._failed_looks = FailedLooks()
 
     @classmethod
     async def open(
@@ -212,6 +213,7 @@ class SqliteStore:
                 users_max=users_max,
                 sends_for_ms=self._sends_for_ms,
                 count=self._count,
+                failures=self._failed_looks,
             )
 
     async def settle(self, settlements: Sequence[Settlement], *, now_ms: int) -> None:
