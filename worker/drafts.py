@@ -8,16 +8,21 @@ for), and nothing can change it any more. Whoever fills a draft must fill every 
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
 
-@cache
+_DRAFTS: dict[type[Any], type[Any]] = {}
+
+
 def draft_of(kind: type[Any]) -> type[Any]:
     """The class of drafts of a frozen, slotted dataclass. Its instances begin empty."""
-    return type(f"{kind.__name__}Draft", (), {"__slots__": kind.__slots__})
+    draft = _DRAFTS.get(kind)
+    if draft is None:
+        draft = type(f"{kind.__name__}Draft", (), {"__slots__": kind.__slots__})
+        _DRAFTS[kind] = draft
+    return draft
 
 
 def changed(value: Value, **changes: Any) -> Value:

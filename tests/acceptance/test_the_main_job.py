@@ -38,7 +38,7 @@ async def test_one_user_climbs_the_ladder_and_another_who_returns_in_between_get
         code, story = await one.command("explain", "returns")
         assert "active_again" in story
         assert "ends as returned" in story
-        assert "not_yet_due" in story.split("what comes next")[1]
+        assert "winback" in story.split("what comes next")[1]
         for secret in addresses("returns"):
             assert secret not in story
 

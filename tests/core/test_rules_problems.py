@@ -409,6 +409,56 @@ CHANGED = {
         ("rules:", "defaults: {activity: {events: ['']}}\nrules:"),
         '2:32: events: "" is no event pattern; write an event type such as _session.start',
     ),
+    "a slip in a key that must be stated": (
+        ("    inactive_for: 7d", "    inactivefor: 7d"),
+        '4:5: unknown key "inactivefor"; did you mean "inactive_for"? allowed here: rule,',
+    ),
+    "a slip in the key of the stages": (
+        ("stages:", "stagez:"),
+        '5:5: unknown key "stagez"; did you mean "stages"? allowed here: rule,',
+    ),
+    "a key of e-mail in a push": (
+        ("title: Hello", "subject: Hello"),
+        '9:11: unknown key "subject"; did you mean "title"? allowed here: title, body, url',
+    ),
+    "a slip in the channel": (
+        ("channel: push", "chanel: push"),
+        '7:9: unknown key "chanel"; did you mean "channel"?',
+    ),
+    "a slip in the message": (
+        ("        message:", "        mesage:"),
+        '8:9: unknown key "mesage"; did you mean "message"? allowed here: name,',
+    ),
+    "keys and values for a match": (
+        ("inactive_for: 7d", "inactive_for: 7d\n    match: {plan: premium}"),
+        (
+            "5:12: match: expected a list, one entry a line, each behind a dash, found keys and "
+            "values; such as match: ['plan=\"premium\"']"
+        ),
+    ),
+    "text for a goal": (
+        ("inactive_for: 7d", "inactive_for: 7d\n    conversion: purchase"),
+        (
+            '5:17: conversion: expected keys and values, found "purchase"; such as conversion: '
+            "{event: _session.start, within: 7d}"
+        ),
+    ),
+    "a rule without its dash": (
+        ("  - rule: shop\n", "  rule: shop\n"),
+        (
+            "4:17: cannot be read as YAML: mapping values are not allowed here; it stands deeper "
+            "than rule: above it; line the two up, and where they begin an entry of a list, put a "
+            "dash before the first: - rule:"
+        ),
+    ),
+    "a text with a colon": (
+        ("title: Hello", "title: Hello: you"),
+        "9:23: cannot be read as YAML: mapping values are not allowed here; put text that contains",
+    ),
+    "an abbreviation for a zone": (
+        ("rules:", "defaults: {timezone: PST}\nrules:"),
+        '2:22: timezone: unknown zone "PST"; write an IANA zone name, such as Europe/Paris',
+    ),
     "two rules of a name": (
         ("rules:", RULE[RULE.index("rules:") :].rstrip()),
         '11:11: rule "shop" is there already, in shop.yaml:3; rename one',
@@ -489,6 +539,18 @@ def test_all_mistakes_of_all_files_are_told_at_once_in_order_of_place(tmp_path: 
         "b.yaml:11:5:",
         "b.yaml:11:5:",
     ]
+
+
+@pytest.mark.parametrize("share", ["10", "10%", "{percent: 10}"])
+def test_a_share_may_be_stated_alone(share: str, tmp_path: Path) -> None:
+    line = f"    holdout: {share}\n    rollout: {share}\n    stages:"
+    (tmp_path / "shop.yaml").write_text(RULE.replace("    stages:", line))
+    (rule,) = load(tmp_path).rules
+    assert rule.holdout is not None
+    assert rule.rollout is not None
+    assert rule.holdout.percent == rule.rollout.percent == 10
+    everybody = RULE.replace("    stages:", "    holdout: 100\n    stages:")
+    assert only_problem_of(tmp_path, everybody).startswith("shop.yaml:5:14: holdout: 100 percent")
 
 
 def test_load_raises_one_error_that_lists_every_problem(tmp_path: Path) -> None:

@@ -122,6 +122,10 @@ def test_whatever_goes_wrong_with_a_value_is_a_problem_that_hides_it(template: s
     [
         ("{{Usr.x}}", 0, 'unknown name "Usr" in the template; did you mean "User"?'),
         ("a\nb {{name}}", 1, 'unknown name "name" in the template; a value begins with User'),
+        ("{{user.first_name}}", 0, "such as {{User.UserAttributes.first_name}}"),
+        ("{{user.attributes.first_name}}", 0, "such as {{User.UserAttributes.first_name}}"),
+        ("{{first_name}}", 0, "such as {{User.UserAttributes.first_name}}"),
+        ("{{User.first_name}}", 0, "is written {{User.UserAttributes.first_name}}"),
         ("{{self}}", 0, 'unknown name "self"'),
         ("{{loop.index}}", 0, 'unknown name "loop"'),
         ("{{Address}}", 0, 'unknown name "Address"'),

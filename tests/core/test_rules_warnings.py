@@ -114,6 +114,21 @@ DOUBTS = {
     "a gap that outlasts every hold": Doubt(
         "user", "- {min_gap: 33d}", ('stage "sms"', "limits.user hold it for 31d at least")
     ),
+    "a match that is for nobody": Doubt(
+        "first",
+        "inactive_for: 7d\n    ¶match: ['country=\"DE\"', 'country=\"FR\"']\n    #",
+        ('rule "first" is for nobody', 'wants country="DE" and country="FR"', "=~"),
+    ),
+    "a goal that Pinpoint does not have": Doubt(
+        "first",
+        "conversion: {event: ¶_sesion.start, within: 7d}",
+        ("conversion: Pinpoint has no event", 'did you mean "_session.start"?'),
+    ),
+    "activity that Pinpoint does not have": Doubt(
+        "limits",
+        "#\ndefaults: {activity: {events: [_session.*, shop.buy, ¶_sesion.*]}}",
+        ('events: Pinpoint has no event that fits "_sesion.*"; did you mean "_session.*"?',),
+    ),
     "weights that are no percentages": Doubt(
         "sms",
         "¶variants: [{name: a, weight: 50, message: {body: x}}, {name: b, weight: 40, message: "
@@ -128,11 +143,6 @@ DOUBTS = {
     "two rules that share one of several values": Doubt(
         "rules", second('plan=~"z|a"'), ('rule "second" and rule "first"',)
     ),
-    "two rules of unlike priority": Doubt(
-        "rules",
-        second("ltv>5", more="priority: -3"),
-        ('"first" goes first, by priority 0 over -3',),
-    ),
 }
 DOUBTLESS = {
     "other plan": second("plan=b"),
@@ -140,6 +150,9 @@ DOUBTLESS = {
     "any but that plan": second("plan!=a"),
     "any but such plans": second('plan!~"a|b"'),
     "a plan the pattern leaves out": second('plan=~"[b-z].*"'),
+    "lower priority": second("ltv>5", more="priority: -3"),
+    "higher priority": second("x=y", more="priority: 9"),
+    "live beside shadow": second("x=y", more="mode: live\n    max_inactive: 60d"),
     "no country": second('country=""'),
     "other channel": second("x=y", says="channel: email, message: {subject: s, text: t}"),
 }
@@ -161,6 +174,10 @@ def test_a_doubt_is_told_at_its_place(kind: str, tmp_path: Path) -> None:
     doubt = DOUBTS[kind]
     assert FILE.count(f"#{doubt.at}\n") == 1
     text = FILE.replace(f"#{doubt.at}\n", f"{doubt.text}\n")
+    if "for nobody" in kind:
+        text = text.replace(
+            "#\n    match: ['plan=\"a\"', 'country=\"FR\"']\n    inactive_for: 7d\n", "#\n"
+        )
     if "variants" in text:
         text = text.replace("#\n        message: {body: Come back}\n", "\n")
     (warning,) = inspected(tmp_path, text).warnings
@@ -188,13 +205,22 @@ def test_rules_of_different_seasons_do_not_meet(tmp_path: Path) -> None:
         assert len(inspected(tmp_path, later).warnings) == count
 
 
-def test_a_rule_of_higher_priority_is_named_as_the_winner_wherever_it_stands(
-    tmp_path: Path,
-) -> None:
-    text = FILE.replace("#rules\n", second("x=y", more="priority: 9") + "\n")
+def test_two_live_rules_of_one_priority_are_told(tmp_path: Path) -> None:
+    live = "mode: live\n    max_inactive: 60d\n    priority: 3"
+    text = FILE.replace("#first\n", "mode: live\n    priority: 3\n")
+    text = text.replace("#rules\n", second("x=y", more=live) + "\n")
     (warning,) = inspected(tmp_path, text).warnings
-    assert warning.line == 15
-    assert '"second" goes first, by priority 9 over 0' in warning.message
+    assert '"first" goes first, because it stands first and both have priority 3' in warning.message
+
+
+def test_a_template_that_no_stage_names_is_told(tmp_path: Path) -> None:
+    (tmp_path / "templates").mkdir()
+    for name in ("used", "left"):
+        (tmp_path / "templates" / f"{name}.yaml").write_text("title: Hello\nbody: Come back\n")
+    text = FILE.replace("message: {title: Hello, body: Come back}", "template: used")
+    (warning,) = inspected(tmp_path, text).warnings
+    told = "templates/left.yaml:1:1: no stage names this template; name it in a stage, or remove"
+    assert told in str(warning)
 
 
 NOT_FOR_SMS = 'to: "08:00", match: [\'channel="push"\']}'

@@ -215,6 +215,10 @@ def test_records_that_are_no_events_are_told_by_reason(rules: Path, tmp_path: Pa
     assert isinstance(error, ProblemsFound)
     assert str(error).startswith(f"none of the 3 records of {text} is an event of a user (")
     assert "not_json 1" in str(error)
+    text.write_text("hello\n[1]\n")
+    error = refused(text, "--rules", rules)
+    assert str(error).startswith(f"no event in {text} (")
+    assert "not_json 1" in str(error)
 
 
 def test_one_bad_record_among_good_ones_is_counted_and_passed_over(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -297,3 +298,11 @@ async def test_shards_are_merged_by_arrival_up_to_the_present(
     found = [r.arrival_ms async for some in merged(source, clock=clock) for r in some]
     assert found == [1, 2, 3, 4, 5, 9, 11, 12, 20, 25]
     assert source.stopped
+
+
+def test_records_without_a_usable_time_are_counted_and_keep_their_place() -> None:
+    odd: Counter[str] = Counter()
+    lines = [b'{"arrival_timestamp":%d}' % at_ms for at_ms in (AT_MS, LATEST_MS + 1, AT_MS + 5)]
+    (records,) = stamped([[*lines, b"rubbish"]], latest_ms=LATEST_MS, odd=odd)
+    assert [record.arrival_ms - AT_MS for record in records] == [0, 0, 5, 5]
+    assert odd.total() == 2

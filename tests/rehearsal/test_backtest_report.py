@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -362,7 +363,7 @@ def test_the_terminal_shows_the_summary_the_tables_and_what_went_wrong(one: Repo
         numbers = r" +".join(str(day[c]) for c in ("push", "email", "sms", "sends"))
         assert re.search(rf"{day['day']} +{numbers}\b", text)
     assert "3 records came after newer ones, up to 1m behind" in text
-    assert "unreadable, and passed over: not_json 2" in text
+    assert "not readable, or not all of it: not_json 2" in text
     assert "files that could not be read to their end: cut-off gzip 1" in text
     assert "a <note>" in text
     assert all(line == line.rstrip() for line in text.splitlines())
@@ -428,3 +429,31 @@ def test_figures_are_written_as_people_read_them() -> None:
     assert shown(0.012, Kind.POINTS) == "+1.2 pts"
     assert shown(None, Kind.SHARE) == "-"
     assert shown(5, Kind.COUNT, signed=True) == "+5"
+
+
+def test_amounts_in_two_currencies_are_not_subtracted(two: Report) -> None:
+    a, b = two.results
+    mixed = replace(two, results=(a, replace(b, currency="EUR")))
+    assert all(v[2] is None for f, v in mixed.figure_rows() if f.kind is Kind.MONEY)
+    assert any(v[2] is not None for f, v in two.figure_rows() if f.kind is Kind.MONEY)
+    cost = next(table for table in mixed.tables if table.name == "cost_per_day")
+    assert set(cost.column("cost_difference")) == {None}
+
+
+def test_no_table_is_wider_than_the_terminal_and_none_loses_a_figure(two: Report) -> None:
+    wide, narrow = as_text(two, width=10_000), as_text(two, width=80)
+    tables = narrow.split("\n\n")[2:]
+    assert max(len(line) for table in tables for line in table.splitlines()) <= 80
+    assert set(wide.split()) <= set(narrow.split())
+    assert "treated rate A" in narrow
+    assert "held-out rate A" in narrow
+
+
+def test_what_the_figures_must_not_be_read_without_is_in_every_output(one: Report) -> None:
+    live = "rules in mode: shadow count as if they were live"
+    assert live in as_text(one)
+    assert live in as_page(one)
+    assert any(live in note for note in json.loads(as_json(one))["notes"])
+    written = replace(one, as_written=True)
+    assert "rules in mode: shadow send nothing" in as_page(written)
+    assert live not in as_page(written)

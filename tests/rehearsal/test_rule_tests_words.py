@@ -546,3 +546,33 @@ def test_what_came_instead_is_of_the_rule_that_was_meant_and_names_it() -> None:
     held = "2026-11-08T22:00:00Z u hold rule=winback stage=push reason=quiet_hours"
     assert [row.got for row in decided.rows][1:] == [held]
     assert "rule=winback" in decided.rows[0].got
+
+
+def test_a_decision_is_held_against_the_rule_that_has_its_stage() -> None:
+    sms = "\n          - {name: sms, after: 1d, channel: sms, message: {body: Come back.}}"
+    push = "message: {title: Hello, body: Come back.}}"
+    rules = TWO_RULES.replace("rule: other", "rule: other\n        priority: 5")
+    rules = rules.replace('plan="free"', 'plan="gold"').replace(push, push + sms)
+    head = """\
+        start: "2026-11-01T00:00:00Z"
+        users:
+          u: {timezone: UTC, attributes: {plan: gold}, addresses: {push: t, email: u@x.test}}
+        """
+    body = """\
+        events: [{at: "2026-11-01T22:00:00Z", user: u, type: _session.start}]
+        expect_decisions: [{at: "2026-11-08T22:00:00Z", user: u, decision: hold, stage: sms}]
+        """
+    verdict, _ = outcome_of(body, rules, head)
+    (row,) = verdict.sections[0].rows
+    assert row.got == "2026-11-08T22:00:00Z u hold rule=winback stage=push reason=quiet_hours"
+
+
+def test_every_rule_gets_its_time_within_one_silence() -> None:
+    rules = TWO_RULES.replace("free", "gold")
+    head, _, tail = rules.rpartition("inactive_for: 7d")
+    user = "{timezone: UTC, attributes: {plan: gold}, addresses: {push: t, email: u@x.test}}"
+    world = f'start: "2026-11-01T00:00:00Z"\nusers:\n  u: {user}\n'
+    came = sends(VISIT + NOTHING_EXPECTED, f"{head}inactive_for: 20d{tail}", world)
+    assert came == ["08T12:00:00 push", "21T12:00:00 mail"]
+    seen = 'expect_sends: [{at: "2026-11-09T00:00:00Z", user: u, stage: push}]\n'
+    assert sends(VISIT + seen, f"{head}inactive_for: 20d{tail}", world) == came

@@ -230,7 +230,7 @@ async def test_a_matcher_that_fails_is_named_and_the_users_value_is_not(
     other = rules_text().replace("winback", "other").replace('name!="Bob"', 'name="Bob"')
     await in_force(lived, tmp_path, other)
     text = told("--why-not", "other")
-    assert "other has not sent anything because: the rule's matchers do not fit this user" in text
+    assert "other is not sending anything because: the rule's matchers do not fit this user" in text
     assert 'name="Bob" does not fit the user\'s name' in text
     assert "Ann" not in text.split("how it stands")[1]
 
@@ -238,13 +238,30 @@ async def test_a_matcher_that_fails_is_named_and_the_users_value_is_not(
 def test_why_not_tells_one_rule_from_its_end(told: Told) -> None:
     text = told("--why-not", "winback")
     assert (
-        "winback has not sent email because: not yet due (stage email is due "
+        "winback is not sending email because: not yet due (stage email is due "
         "2026-11-09 12:00:00Z (in 1d)).\n"
         "It is asked again 2026-11-09 12:00:00Z (in 1d)." in text
     )
     (document,) = json.loads(told("--why-not", "winback", "--json"))
-    assert document["why_not"][0].startswith("winback has not sent email because")
+    assert document["why_not"][0].startswith("winback is not sending email because")
     assert [rule["rule"] for rule in document["rules"]] == ["winback"]
+
+
+def test_why_not_tells_the_answer_and_its_conditions_and_no_sends(told: Told) -> None:
+    text = told("--why-not", "winback")
+    assert "how it stands" in text
+    for other in ("what happened", "sends\n", "what comes next"):
+        assert other in told()
+        assert other not in text
+
+
+async def test_a_rule_that_sent_in_this_silence_is_not_said_to_have_sent_nothing(
+    told: Told, lived: LivedState
+) -> None:
+    await lived.until(NOW + 2)
+    text = told("--why-not", "winback", on=NOW + 2)
+    assert "not sending" in text
+    assert "not sent" not in text
 
 
 async def test_a_rule_in_shadow_is_said_to_send_nothing_whatever_happens(
@@ -263,6 +280,10 @@ def test_the_past_is_told_as_it_stood(told: Told) -> None:
     before = told("--at", "-2d")
     assert "what happened" not in before
     assert "on no ladder" in before
+    told_for, *head = before.splitlines()[1:5]
+    assert told_for.split(maxsplit=2)[:2] == ["told", "for"]
+    assert all(line.startswith("  now: ") for line in head), "the head is of today"
+    assert "now: " not in told()
     after = told("--at", "2026-11-07T12:00:00Z")
     assert "winback  on its ladder since 2026-11-07 12:00:00Z  last: push: " in after
     assert "what comes next" not in after

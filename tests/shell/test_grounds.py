@@ -243,6 +243,41 @@ def test_the_values_behind_a_decision_are_told(name: str) -> None:
         assert address not in text
 
 
+def test_caps_and_money_are_told_by_the_clock_they_count_by() -> None:
+    """At 23:00 of the stream it is the next day on the wall: what was sent before midnight is of
+    yesterday, and the send after it fills the cap."""
+    before, after = (
+        replace(SENT, at_ms=day(NOW + at), stage=stage)
+        for at, stage in ((0.4, "old"), (0.6, "new"))
+    )
+    daily = Limits(caps=(Cap(max=1, per_ms=DAY_MS, window=Window.CALENDAR),))
+    at = Moment(now_ms=day(NOW + 0.45), wall_ms=day(NOW + 0.7))
+    (found,) = standpoints(view(OPEN, sends=(before, after)), rule_set(rule(), limits=daily), at)
+    assert "filled by new of other at" in found.ground
+    assert "old of other" not in found.ground
+    spends = [
+        Spend(channel=Channel.SMS, at_ms=day(NOW + when), micros=micros)
+        for when, micros in ((0.375, 500_000), (0.625, 990_000))
+    ]
+    budget = Limits(budgets=(Budget(max_micros=1_000_000),))
+    rules = replace(rule_set(only(), limits=budget), prices=PRICES)
+    (found,) = standpoints(view(OPEN), rules, replace(at, purse=Purse(spends)))
+    assert found.decision.reason == "budget"
+    assert "0.99 of 1 USD are spent today" in found.ground
+
+
+def test_only_if_is_explained_by_what_it_is_asked_of() -> None:
+    """The user has an attribute of their own under the name of a fact that silences see."""
+    own = replace(SMS, user_attributes={"rule": ("mine",)})
+    rules = with_rule(
+        stages=(replace(stage("sms"), only_if=(Matcher(name="rule", operator="=", value="x"),)),)
+    )
+    found = point(view(OPEN, endpoints=(own,)), rules)
+    told = "\n".join(tree(found))
+    assert "only_if" in told
+    assert "rule is winback" not in told
+
+
 def test_what_was_decided_before_in_the_same_instant_is_told_too() -> None:
     found = point(view(), with_rule(mode=Mode.SHADOW))
     lines = list(tree(found))

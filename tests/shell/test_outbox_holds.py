@@ -8,11 +8,15 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from click.testing import CliRunner
+import pytest
+from click.testing import CliRunner, Result
+from structlog.testing import capture_logs
 
 from tests.core.timeline import rule, rule_set, stage
 from tests.shell.bench_world import Desk, desk, endpoint, seen
+from tests.shell.lived_state import LivedState, folder_of, rules_text
 from worker.cli import commands
+from worker.errors import ProblemsFound
 from worker.model import DAY_MS, SECOND_MS, Channel, Outcome, Rejected, SilenceKind
 from worker.rules.limits import Budget, Cap, Limits, Prices, SendRate, Window
 from worker.store.silencebook import SilenceBook
@@ -207,7 +211,8 @@ async def test_the_commands_write_list_and_end_what_is_held(tmp_path: Path) -> N
         "--author",
         "kim",
     )
-    assert 'silence of country="FR"' in said
+    assert 'silence of country="FR", until ' in said
+    assert "(in 2h)" in said
     command(path, "pause", "channel", "sms", "--author", "kim", "--comment", "price")
     command(path, "kill", "--author", "lee")
     listed = command(path, "silence", "list")
@@ -217,9 +222,15 @@ async def test_the_commands_write_list_and_end_what_is_held(tmp_path: Path) -> N
     assert "held by hand" in command(path, "state")
     command(path, "resume", "all", "--author", "kim")
     command(path, "resume", "channel", "sms", "--author", "kim")
-    command(path, "silence", "end", "1", "--author", "kim")
+    ended = command(path, "silence", "end", "1", "--author", "kim")
+    assert ended.startswith('ended now: 1, silence of country="FR"; ')
+    assert "until" not in ended
+    with pytest.raises(ProblemsFound, match=r"silence of .*, ended .* ago.* already; nothing was"):
+        command(path, "silence", "end", "1", "--author", "kim")
     assert command(path, "silence", "list") == "nothing is silenced, paused or stopped\n"
-    assert len(command(path, "silence", "list", "--all").splitlines()) == 3
+    lines = command(path, "silence", "list", "--all").splitlines()
+    assert len(lines) == 3
+    assert all("ended 20" in line and "until 20" not in line for line in lines)
 
 
 async def test_slips_are_told_before_anything_is_written(tmp_path: Path) -> None:
@@ -231,7 +242,16 @@ async def test_slips_are_told_before_anything_is_written(tmp_path: Path) -> None
         "apiVersion: v1\nrules:\n  - {rule: winback, inactive_for: 7d, stages: "
         "[{name: p, channel: push, message: {title: t, body: b}}]}\n"
     )
-    slips = {
+    rest = "--for", "2h", "--comment", "c"
+    slips: dict[tuple[str, ...], str] = {
+        ("silence", "add", 'rule="winbak"', *rest): 'did you mean "winback"?',
+        ("silence", "add", 'stage="q"', *rest): 'no stage "q"; there are: p',
+        ("silence", "add", 'rule="winback"', "stage=q", *rest): 'no stage "q" in rule winback;',
+        ("silence", "add", 'country="Germany"', *rest): 'did you mean "DE"?',
+        ("silence", "add", 'country!="Germany"', *rest): 'did you mean "DE"?',
+        ("silence", "add", 'timezone="Berlin"', *rest): 'did you mean "Europe/Berlin"?',
+        ("silence", "add", 'channel="emial"', *rest): 'did you mean "email"?',
+        ("silence", "add", "channel=sms", "channel=push", *rest): "both sms and push",
         ("pause", "rule", "winbak"): 'did you mean "winback"?',
         ("pause", "rule"): "which rule?",
         ("pause", "channel", "fax"): "unknown channel",
@@ -251,3 +271,56 @@ async def test_slips_are_told_before_anything_is_written(tmp_path: Path) -> None
         )
         assert result.exit_code != 0, words
         assert needle in f"{result.output}{result.exception}", words
+    assert command(path, "silence", "list") == "nothing is silenced, paused or stopped\n"
+
+
+async def test_what_only_old_ladders_have_can_be_silenced_and_so_can_all_when_rules_are_broken(
+    tmp_path: Path,
+) -> None:
+    path, rules = tmp_path / "state.db", folder_of(tmp_path / "rules", rules_text())
+    lived = await LivedState.begin(path, rules)
+    await lived.close()
+    folder_of(rules, rules_text().replace("name: push", "name: nudge"))
+
+    def add(*matchers: str) -> Result:
+        words = ["silence", "add", *matchers, "--for", "2h", "--comment", "c", "--author", "kim"]
+        environment = {"COMEBACK_STATE": str(path), "COMEBACK_RULES": str(rules)}
+        return CliRunner().invoke(commands, words, env=environment)
+
+    assert add('rule="winback"', 'stage="nudge"').exit_code == 0, "of the folder"
+    assert add('rule="winback"', 'stage="push"').exit_code == 0, "of what is in force"
+    assert add('stage="pusch"').exit_code != 0
+    (rules / "shop.yaml").write_text("ruels: []")
+    said = add('stage="pusch"')
+    assert said.exit_code == 0
+    assert "names are taken as they are" in said.output
+
+
+async def test_a_hold_by_hand_is_logged_once_when_it_begins_and_once_when_it_ends(
+    tmp_path: Path,
+) -> None:
+    path = str(tmp_path / "state.db")
+    one = await desk(ONLY_PUSH, path=path)
+    book = SilenceBook(path, clock=one.clock)
+    kill = book.add(SilenceKind.KILL, (), ends_ms=None, author="kim", comment="wrong text")
+    with capture_logs() as logs:
+        async with running(one):
+            await one.clock.advance(5)
+            ends_ms = one.clock.now_ms() + 10 * SECOND_MS
+            book.add(
+                SilenceKind.SILENCE, ('a="b"',), ends_ms=ends_ms, author="lee", comment="strike"
+            )
+            await one.clock.advance(5)
+            book.end(kill.silence_id, author="kim")
+            await one.clock.advance(20)
+    told = [
+        (line["event"], line["silence"], line["kind"], line["author"], line["comment"])
+        for line in logs
+        if line["event"].startswith("silence_")
+    ]
+    assert told == [
+        ("silence_in_force", 1, "kill", "kim", "wrong text"),
+        ("silence_in_force", 2, "silence", "lee", "strike"),
+        ("silence_over", 1, "kill", "kim", "wrong text"),
+        ("silence_over", 2, "silence", "lee", "strike"),
+    ]

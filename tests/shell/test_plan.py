@@ -187,6 +187,37 @@ def test_for_people_the_difference_stands_beside_the_numbers(ask: Ask) -> None:
     assert row == ["winback", "1", "1", "2", "(+1)", "0", "0"]
 
 
+def test_a_rule_to_whom_nothing_happens_is_told_too(ask: Ask) -> None:
+    added = rules_text() + rules_text().split("rules:\n")[1].replace("winback", "later").replace(
+        "inactive_for: 7d", "inactive_for: 300d"
+    )
+    result = ask(added)
+    (row,) = [
+        line.split() for line in result.stdout.splitlines() if line.startswith("  later    0")
+    ]
+    assert row == ["later", "0", "0", "0", "0", "0"]
+    rules = told(ask(added, "--json"))["rules"]
+    assert [rule["rule"] for rule in rules] == ["later", "winback"]
+
+
+def test_money_is_left_out_where_no_rule_set_has_prices(ask: Ask, tmp_path: Path) -> None:
+    def unpriced(**changes: Any) -> str:
+        lines = rules_text(**changes).splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith("prices"))
+
+    against = folder_of(tmp_path / "old", unpriced())
+    words = "--against", str(against), "--days", "3"
+    text = ask(unpriced(days=4), *words).stdout
+    assert "sends by stage" in text
+    assert "USD" not in text
+    assert "0.00" not in text
+    assert told(ask(unpriced(days=4), "--json", *words))["currency"] is None
+    priced = ask(rules_text(days=4), *words).stdout
+    assert "USD: in force" in priced, "one of the two has prices"
+    mixed = ask(rules_text(mode="shadow"), *words).stdout
+    assert "would be sent" in mixed
+
+
 async def test_it_reads_beside_a_worker_and_changes_nothing(
     ask: Ask, state: Path, tmp_path: Path
 ) -> None:

@@ -51,8 +51,7 @@ def _head(report: Report) -> str:
     for letter, result in zip("AB", report.results, strict=False):
         side = f"{letter}: " if report.compares else "rules "
         lines.append(f"{side}{result.label}, revision {result.revision}")
-    if report.as_written:
-        lines.append("rules in mode: shadow send nothing")
+    lines += report.caveats
     notes = [*warnings(reading), *report.notes]
     head = "".join(f"<p>{escape(line)}</p>" for line in lines)
     return head + "".join(f'<p class="warning">{escape(note)}</p>' for note in notes)

@@ -20,6 +20,7 @@ from worker.backtest.tables import (
     difference,
     rows_as_objects,
 )
+from worker.rules.durations import written
 from worker.rules.instants import instant
 
 
@@ -37,7 +38,9 @@ class Reading:
     late_max_ms: int = 0
     """Records that came after newer ones, and the most they were behind."""
     unreadable: Mapping[str, int] = field(default_factory=dict)
-    """By reason: what of the records could not be read."""
+    """By reason: what of the records could not be read, or not all of it."""
+    odd: Mapping[str, int] = field(default_factory=dict)
+    """By kind: records that count all the same."""
     broken: Mapping[str, int] = field(default_factory=dict)
     """By kind: what of the files could not be read."""
 
@@ -61,12 +64,33 @@ class Report:
         return len(self.results) == 2
 
     @property
+    def caveats(self) -> tuple[str, ...]:
+        """What the figures must not be read without, one sentence each."""
+        shadow = (
+            "rules in mode: shadow send nothing"
+            if self.as_written
+            else "rules in mode: shadow count as if they were live; --as-written takes them as"
+            " they are"
+        )
+        if not self.after_ms:
+            return (shadow,)
+        return shadow, f"played on for {written(self.after_ms)} in which nobody comes back"
+
+    @property
+    def one_currency(self) -> bool:
+        """Can amounts be compared?"""
+        return len({result.currency for result in self.results}) == 1
+
+    @property
     def tables(self) -> tuple[Table, ...]:
         """Of the one result, or of both beside each other."""
         one, *others = self.results
         if not others:
             return one.tables
-        return tuple(beside(table, others[0].table(table.name)) for table in one.tables)
+        return tuple(
+            beside(table, others[0].table(table.name), one_currency=self.one_currency)
+            for table in one.tables
+        )
 
     def figure_rows(self) -> tuple[tuple[Figure, tuple[Value, ...]], ...]:
         """Each figure of the summary with its value in each result, and what it changes by."""
@@ -75,7 +99,8 @@ class Report:
         for name, figure in names.items():
             values: list[Value] = [_value_of(result, name) for result in self.results]
             if self.compares:
-                values.append(difference(values[0], values[1]))
+                comparable = self.one_currency or figure.kind is not Kind.MONEY
+                values.append(difference(values[0], values[1]) if comparable else None)
             rows.append((figure, tuple(values)))
         return tuple(rows)
 
@@ -103,11 +128,12 @@ def as_json(report: Report) -> str:
             "late": reading.late,
             "late_max_ms": reading.late_max_ms,
             "unreadable": dict(reading.unreadable),
+            "odd": dict(reading.odd),
             "broken_files": dict(reading.broken),
         },
         "as_written": report.as_written,
         "after_ms": report.after_ms,
-        "notes": list(report.notes),
+        "notes": [*report.caveats, *report.notes],
         "results": [_result_as_object(result) for result in report.results],
     }
     if report.compares:

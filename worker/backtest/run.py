@@ -76,13 +76,16 @@ class Run:
 
     def _read(self, records: Sequence[Record]) -> None:
         """The same as `play.read`, quicker for the most ordinary records."""
-        play, memory, swift = self.play, self.play.memory, self._swift
+        play, take = self.play, self._swift.take
+        next_due_ms = play.memory.next_due_ms
         for record in records:
-            at_ms = max(record.arrival_ms, play.now_ms)
-            due_ms = memory.next_due_ms()
+            at_ms = record.arrival_ms
+            if at_ms < play.now_ms:
+                at_ms = play.now_ms
+            due_ms = next_due_ms()
             if due_ms is not None and due_ms < at_ms:
                 play.until(at_ms - 1)
-            if swift.take(record, at_ms):
+            if take(record, at_ms):
                 play.now_ms = at_ms
             else:
                 play.read((record,))

@@ -44,6 +44,8 @@ class Slicer:
         """First and last stream time."""
         self.untimed = 0
         """Records left out because no time was told so far, and there were too many of them."""
+        self.timeless: Sequence[Record] = ()
+        """What was read, when none of it told a time; no more than `SLICE_RECORDS_MAX`."""
         self.late = 0
         self.late_max_ms = 0
 
@@ -75,6 +77,7 @@ class Slicer:
             if now_ms >= 0 and len(kept) >= SLICE_RECORDS_MAX:
                 yield self._slice(kept, now_ms)
                 kept = []
+        self.timeless = kept if now_ms < 0 else ()
         if now_ms >= 0 and kept:
             yield self._slice(kept, now_ms)
 

@@ -92,8 +92,9 @@ class Figure:
     note: str = ""
 
 
-def beside(one: Table, other: Table) -> Table:
-    """Both tables in one: each value of `one` (`_a`), of `other` (`_b`), and what it changes by."""
+def beside(one: Table, other: Table, *, one_currency: bool = True) -> Table:
+    """Both tables in one: each value of `one` (`_a`), of `other` (`_b`), and what it changes by;
+    not of amounts, when they are in different currencies."""
     values_of = [{row.keys: row.values for row in table.rows} for table in (one, other)]
     columns = tuple(wide for column in one.columns for wide in _three(column))
     rows = []
@@ -102,7 +103,7 @@ def beside(one: Table, other: Table) -> Table:
         values = [
             value
             for a, b, column in zip(*pair, one.columns, strict=True)
-            for value in _beside(a, b, column.kind)
+            for value in _beside(a, b, column.kind, one_currency=one_currency)
         ]
         rows.append(Row(keys, tuple(values)))
     return replace(one, columns=columns, rows=tuple(rows))
@@ -136,11 +137,11 @@ def _nothing(columns: Sequence[Column]) -> tuple[Value, ...]:
     return tuple(0 if c.kind in (Kind.COUNT, Kind.MONEY) else None for c in columns)
 
 
-def _beside(a: Value, b: Value, kind: Kind) -> Iterator[Value]:
+def _beside(a: Value, b: Value, kind: Kind, *, one_currency: bool) -> Iterator[Value]:
     yield a
     yield b
     if kind is not Kind.TEXT:
-        yield difference(a, b)
+        yield difference(a, b) if one_currency or kind is not Kind.MONEY else None
 
 
 def difference(a: Value, b: Value) -> Value:

@@ -13,6 +13,10 @@ from worker.rules.instants import instant
 ROWS_SHOWN_MAX: Final = 62
 """Of a table; two months of days."""
 
+WIDTH: Final = 120
+"""Characters of a line where no terminal says how wide it is."""
+
+GAP: Final = "  "
 BAR_CHARS: Final = 24
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 _FULL: Final = "█"
@@ -21,10 +25,11 @@ _BARS: Final = {"sends_per_day": "sends", "sends_by_hour": "local", "cost_per_da
 """Tables that are drawn too, and by which column."""
 
 
-def as_text(report: Report) -> str:
-    """The summary and every table that has something in it."""
+def as_text(report: Report, *, width: int = WIDTH) -> str:
+    """The summary and every table that has something in it. Tables wider than `width` characters
+    go on below, with their first columns again, as far as that helps."""
     sections = ["\n".join(_head(report)), _figures(report)]
-    sections += [_section(table, report) for table in report.tables if has_content(table)]
+    sections += [_section(table, report, width) for table in report.tables if has_content(table)]
     return "\n\n".join(sections)
 
 
@@ -43,13 +48,7 @@ def _head(report: Report) -> Iterator[str]:
     for letter, result in zip("AB", report.results, strict=False):
         side = f"{letter}  " if report.compares else "rules "
         yield f"{side}{result.label}, revision {result.revision}"
-    yield (
-        "rules in mode: shadow send nothing"
-        if report.as_written
-        else "rules in mode: shadow count as if they were live; --as-written takes them as they are"
-    )
-    if report.after_ms:
-        yield f"played on for {written(report.after_ms)} in which nobody comes back"
+    yield from report.caveats
     yield from warnings(reading)
     yield from report.notes
 
@@ -63,7 +62,10 @@ def warnings(reading: Reading) -> Iterator[str]:
         )
     if reading.unreadable:
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(reading.unreadable.items()))
-        yield f"unreadable, and passed over: {reasons}"
+        yield f"not readable, or not all of it: {reasons} (what stays of such a record counts)"
+    if any(reading.odd.values()):
+        kinds = ", ".join(f"{kind} {n:,}" for kind, n in sorted(reading.odd.items()))
+        yield f"counted as if they had come with the record before them: {kinds}"
     if reading.broken:
         kinds = ", ".join(f"{kind} {n:,}" for kind, n in sorted(reading.broken.items()))
         yield f"files that could not be read to their end: {kinds}"
@@ -85,7 +87,7 @@ def _figures(report: Report) -> str:
     return "\n".join(aligned(lines, left={0, len(lines[0]) - 1}))
 
 
-def _section(table: Table, report: Report) -> str:
+def _section(table: Table, report: Report, width: int) -> str:
     columns = [column for column in table.columns if column.main or not report.compares]
     picked = [table.columns.index(column) for column in columns]
     titles = [_title(column) for column in columns]
@@ -103,7 +105,9 @@ def _section(table: Table, report: Report) -> str:
     title = f"{table.title} ({report.currencies})" if money else table.title
     more = len(table.rows) - ROWS_SHOWN_MAX
     tail = [f"  ... and {more:,} more; --csv, --json and --html have them all"] if more > 0 else []
-    return "\n".join([title, *aligned(lines, left=left), *tail])
+    together = 3 if report.compares and not any(c.kind is Kind.TEXT for c in columns) else 1
+    parts = folded(lines, keys=len(table.keys), together=together, left=left, width=width)
+    return "\n".join([title, *parts, *tail])
 
 
 def _title(column: Column) -> str:
@@ -126,6 +130,27 @@ def _bar(row: Row, table: Table, name: str, scale: float) -> str:
     return (_FULL * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
 
 
+def folded(
+    lines: Sequence[Sequence[str]], *, keys: int, together: int, left: set[int], width: int
+) -> list[str]:
+    """Lines of cells as columns of at most `width` characters: columns that have no room follow
+    below, after the first `keys` columns again. So many columns as `together` are not parted."""
+    widths = [max(len(line[n]) for line in lines) + len(GAP) for n in range(len(lines[0]))]
+    groups = [range(n, min(n + together, len(widths))) for n in range(keys, len(widths), together)]
+    out: list[str] = []
+    while groups or not out:
+        picked, used = list(range(keys)), sum(widths[:keys])
+        while groups:
+            needed = sum(widths[n] for n in groups[0])
+            if len(picked) > keys and used + needed > width:
+                break
+            picked += groups.pop(0)
+            used += needed
+        cells = [[line[n] for n in picked] for line in lines]
+        out += aligned(cells, left={n for n, column in enumerate(picked) if column in left})
+    return out
+
+
 def aligned(lines: Sequence[Sequence[str]], *, left: set[int], indent: str = "  ") -> list[str]:
     """Lines of cells as columns; numbers to the right, columns of `left` to the left."""
     widths = [max(len(line[n]) for line in lines) for n in range(len(lines[0]))]
@@ -135,5 +160,5 @@ def aligned(lines: Sequence[Sequence[str]], *, left: set[int], indent: str = "  
             cell.ljust(width) if n in left else cell.rjust(width)
             for n, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
-        out.append((indent + "  ".join(cells)).rstrip())
+        out.append((indent + GAP.join(cells)).rstrip())
     return out

@@ -124,7 +124,8 @@ class _Tables:
     def users(self) -> str:
         plan = self._plan
         told = (
-            f"{plan.users:,} users; something can happen to {plan.affected:,} of them within "
+            f"{plan.users:,} user{'s' if plan.users != 1 else ''}; "
+            f"something can happen to {plan.affected:,} of them within "
             f"{plan.days} day{'s' if plan.days != 1 else ''} of {moment(plan.now_ms)}, "
             "supposing that nobody comes back"
         )

@@ -84,7 +84,7 @@ def add(
     now_ms = SystemClock().now_ms()
     ends_ms = _end(lasting, until, now_ms)
     _require_sense(matchers)
-    _write(SilenceKind.SILENCE, matchers, ends_ms, author, comment)
+    _write(SilenceKind.SILENCE, matchers, ends_ms, author, comment, now_ms)
 
 
 @silence.command("list")
@@ -206,14 +206,16 @@ def _write(
     ends_ms: int | None,
     author: str,
     comment: str,
+    now_ms: int | None = None,
 ) -> None:
+    """`now_ms`: what a duration was counted from."""
     if len(comment) > COMMENT_CHARS_MAX:
         raise UsageError(f"the comment is longer than {COMMENT_CHARS_MAX} characters; shorten it")
     settings = read_settings(os.environ)
     written = _book(settings).add(
         kind, matchers, ends_ms=ends_ms, author=_signed(author), comment=comment
     )
-    click.echo(f"{written.silence_id}: {_about(written)}; {_seen(settings)}")
+    click.echo(f"{written.silence_id}: {_about(written, now_ms)}; {_seen(settings)}")
 
 
 def _seen(settings: Settings) -> str:
@@ -221,8 +223,9 @@ def _seen(settings: Settings) -> str:
     return f"a running worker sees it within {sweep}"
 
 
-def _about(silence: Silence) -> str:
-    _, kind, held, until, *_ = row_of(silence, silence.begins_ms)
+def _about(silence: Silence, now_ms: int | None) -> str:
+    from_ms = silence.begins_ms if now_ms is None else now_ms
+    _, kind, held, until, *_ = row_of(silence, from_ms)
     return f"{kind} of {held}, {until}"
 
 
@@ -329,9 +332,9 @@ def _require_ladders(exact: Sequence[Matcher]) -> None:
         if matcher.name == "rule" and matcher.value not in known:
             told = _there_is_no(f"rule {quoted(matcher.value)}", matcher.value, known)
             raise UsageError(f"{matcher}: {told}")
-    meant = [m.value for m in exact if m.name == "rule" and m.operator == "="] or list(known)
-    stages = frozenset[str]().union(*(known[rule] for rule in meant))
-    where = f" in rule {meant[0]}" if len(meant) == 1 else ""
+    meant = [m.value for m in exact if m.name == "rule" and m.operator == "="]
+    stages = frozenset[str]().union(*(known[rule] for rule in meant or known))
+    where = f" in rule {meant[0]}" if meant else ""
     for matcher in exact:
         if matcher.name == "stage" and matcher.value not in stages:
             told = _there_is_no(f"stage {quoted(matcher.value)}{where}", matcher.value, stages)

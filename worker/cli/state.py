@@ -72,9 +72,18 @@ class _RulesFolder:
         if self.in_force:
             return f"{self.path}, the same"
         return (
-            f"{self.path}, DIFFERS: revision {self.revision} is not in force; a running worker "
-            "takes it up by itself, `comeback plan` tells what that does"
+            f"{self.path}, DIFFERS: revision {self.revision} is not in force, see `comeback plan`"
         )
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "path": str(self.path),
+            "revision": self.revision,
+            "problems": self.problems,
+            "in_force": self.in_force,
+        }
 
 
 def _folder(path: Path, revision: str | None) -> _RulesFolder:
@@ -209,12 +218,7 @@ def _as_json(summary: StateSummary, folder: _RulesFolder, letters: tuple[DeadLet
         "file_bytes": summary.file_bytes,
         "schema_version": summary.schema_version,
         "revision": summary.revision,
-        "rules_folder": {
-            "path": str(folder.path),
-            "revision": folder.revision,
-            "problems": folder.problems,
-            "in_force": folder.in_force,
-        },
+        "rules_folder": folder.document,
         "users": summary.users,
         "users_active_days": summary.users_active,
         "next_due_ms": summary.next_due_ms,

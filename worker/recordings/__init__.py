@@ -18,6 +18,8 @@ class Recording(Protocol):
     bytes_read: int
     broken: Counter[str]
     """What could not be read that is no matter of one record, by kind."""
+    odd: Counter[str]
+    """Records that count all the same, by what is odd about them."""
 
     @property
     def bytes_total(self) -> int | None:

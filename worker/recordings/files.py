@@ -43,6 +43,8 @@ class Files:
         self.files = 0
         self.broken: Counter[str] = Counter()
         """What of the files themselves could not be read, by kind."""
+        self.odd: Counter[str] = Counter()
+        """Records that count all the same, by what is odd about them."""
 
     @property
     def bytes_total(self) -> int | None:
@@ -53,7 +55,7 @@ class Files:
 
     def records(self) -> Iterator[Sequence[Record]]:
         """All of them, some at a time, with their arrival in ms."""
-        return stamped(self._lines(), latest_ms=self._latest_ms)
+        return stamped(self._lines(), latest_ms=self._latest_ms, odd=self.odd)
 
     def _lines(self) -> Iterator[list[bytes]]:
         for name in self._names:

@@ -46,6 +46,7 @@ class StreamRecording:
         self._client = client
         self.bytes_read = 0
         self.broken: Counter[str] = Counter()
+        self.odd: Counter[str] = Counter()
 
     @property
     def bytes_total(self) -> int | None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-from worker.event_meanings import ACTIVE_EVENTS, NEVER_ACTIVE_EVENTS
 from worker.rules.amounts import parse_amount
 from worker.rules.document import Node
+from worker.rules.event_names import KNOWN_EVENTS
 from worker.rules.instants import parse_instant
 from worker.rules.problems import Place, Problem, Refused, not_allowed, quoted
 from worker.rules.reach import unknown_country
@@ -20,21 +20,6 @@ from worker.rules.zones import country_names
 
 EXPECTATIONS = ("expect_sends", "expect_states", "expect_outcomes", "expect_decisions")
 ABOUT_USERS = ("events", "deliveries", *EXPECTATIONS)
-
-KNOWN_EVENTS = (
-    ACTIVE_EVENTS
-    | NEVER_ACTIVE_EVENTS
-    | {
-        "_userauth.auth_fail",
-        "_campaign.received_foreground",
-        "_journey.received_foreground",
-        "_email.open",
-        "_email.complaint",
-        "_email.unsubscribe",
-        "_SMS.OPTOUT",
-    }
-)
-"""Pinpoint's own event types, which begin with an underscore (docs/events.md)."""
 
 _Told: TypeAlias = Iterator[tuple[Place, str]]
 

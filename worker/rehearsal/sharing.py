@@ -28,19 +28,22 @@ class Sharing:
     def facts(self, facts: Facts, entry: Entry) -> Facts:
         """The same facts, made of values that are kept already."""
         siblings = [other.facts for other in entry.person.entries if other.facts]
-        return tuple(
-            self._value(value, place, siblings)
-            if isinstance(value, str | Mapping) and place not in self._own
-            else value
-            for place, value in enumerate(facts)
-        )
+        known, own = self._known, self._own
+        shared = list(facts)
+        for place, value in enumerate(facts):
+            if value is None or value is True or value is False or place in own:
+                continue
+            if isinstance(value, str):
+                kept = known.get(value)
+                shared[place] = self._one(value) if kept is None else kept
+            else:
+                shared[place] = self._map(value, place, siblings)
+        return tuple(shared)
 
-    def _value(self, value: Any, place: int, siblings: list[Facts]) -> Any:
+    def _map(self, value: Mapping[Any, Any], place: int, siblings: list[Facts]) -> Any:
         for facts in siblings:
             if facts[place] == value:
                 return facts[place]
-        if isinstance(value, str):
-            return self._one(value)
         items = {self._one(name): self._one(values) for name, values in value.items()}
         key = tuple(items.items())
         if key not in self._known and len(self._known) < SHARED_MAX:

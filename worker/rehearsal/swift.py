@@ -10,22 +10,79 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from worker.event_endpoints import PlainEndpointShape, endpoint_of, who_of
+from worker.event_endpoints import FullText, PlainEndpointShape, endpoint_of, who_of
 from worker.event_meanings import Meaning, meanings_of
-from worker.event_plain import UNUSUAL, decode_plain_event
+from worker.event_plain import UNUSUAL, PlainContextShape, TimeMs, decode_plain_event
+from worker.event_shapes import (
+    ApplicationShape,
+    ClientShape,
+    EventAttributesShape,
+    FacetsShape,
+    Text,
+)
 from worker.event_wrappers import RECORD_BYTES_MAX
 from worker.model import Record
 from worker.rehearsal.book import facts_of
 from worker.rehearsal.memory import Memory
-from worker.rehearsal.person import Entry, Facts, Life
+from worker.rehearsal.person import Entry, Facts, Life, Person
 from worker.rules.ruleset import ActivityPolicy
 
 SEEN_MAX: Final = 100_000
 """Clients of whom the last endpoint is remembered, 200 bytes each; beyond it all begin anew."""
 
+_NONE: Final = Raw(b"")
+"""No attributes; nothing that is told is so short."""
+
+
+class _User(Struct, rename="pascal", gc=False):
+    user_id: Text | None = None
+    user_attributes: Raw = _NONE
+
+
+class _Demographic(Struct, rename="pascal", gc=False, frozen=True):
+    timezone: Text | None = None
+    locale: Text | None = None
+    platform: Text | None = None
+
+
+class _Location(Struct, rename="pascal", gc=False, frozen=True):
+    region: Text | None = None
+    country: Text | None = None
+
+
+class _Endpoint(Struct, rename="pascal", gc=False):
+    """`PlainEndpointShape` with the attributes unread."""
+
+    id: Text | None = None
+    address: Text | None = None
+    channel_type: Text | None = None
+    endpoint_status: Text | None = None
+    opt_out: Text | None = None
+    user: _User | None = None
+    demographic: _Demographic | None = None
+    location: _Location | None = None
+    attributes: Raw = _NONE
+    application_id: Text | None = None
+
+
+class _Event(Struct, gc=False):
+    """`PlainEvent` with the endpoint read, but for its attributes."""
+
+    event_type: FullText
+    event_timestamp: TimeMs
+    arrival_timestamp: TimeMs
+    endpoint: _Endpoint
+    client: ClientShape
+    application: ApplicationShape | None = None
+    attributes: EventAttributesShape | None = None
+    client_context: PlainContextShape | None = None
+    facets: FacetsShape | None = None
+
+
+_decode: Final = Decoder(_Event).decode
 _decode_endpoint: Final = Decoder(PlainEndpointShape).decode
 
 
@@ -44,21 +101,28 @@ class Swift:
     def take(self, record: Record, now_ms: int) -> bool:
         """Takes a record in at `now_ms`, when everybody due before it was looked at. False: it is
         not one of the most ordinary ones, and was not taken."""
+        data = record.data
         try:
-            event = decode_plain_event(record.data)
+            event = _decode(data)
         except UNUSUAL:
             return False
-        meaning, client = self._meaning_of(event.event_type), event.client
-        if meaning.of_message or client is None or client.client_id is None:
+        client_id, meaning = event.client.client_id, self._meaning_of(event.event_type)
+        if client_id is None or meaning.of_message or len(data) > RECORD_BYTES_MAX:
             return False
-        app_id = event.application.app_id if event.application is not None else None
+        application = event.application
+        app_id = None if application is None else application.app_id
+        digest = _digest(event.endpoint, app_id)
+        seen = self._seen.get(client_id)
+        if seen is not None and seen[0] == digest and seen[1].told is seen[2]:
+            entry: Entry | None = seen[1]
+        else:
+            entry = self._learnt(client_id, event.endpoint.id, data, app_id, digest)
+        if entry is None:
+            return False
         # What arrival_of and its clamp do, for times that are known to be usable.
-        stated, kinesis_ms, skew_ms = event.arrival_timestamp, record.arrival_ms, self._skew_ms
-        latest_ms = (stated if stated < kinesis_ms else kinesis_ms) + skew_ms
+        stated, kinesis_ms = event.arrival_timestamp, record.arrival_ms
+        latest_ms = (stated if stated < kinesis_ms else kinesis_ms) + self._skew_ms
         arrival_ms = stated if stated < latest_ms else latest_ms
-        entry = self._entry(client.client_id, app_id, event.endpoint, arrival_ms)
-        if entry is None or len(record.data) > RECORD_BYTES_MAX:
-            return False
         at_ms = event.event_timestamp
         if self._by_arrival:
             at_ms = arrival_ms
@@ -67,39 +131,64 @@ class Swift:
         person = entry.person
         if person.life is not None and _concerns(person.life, meaning, at_ms):
             return False
-        if meaning.active:
-            known_ms, rearm_ms = person.last_active_ms, self._memory.rearm_after_ms
-            if known_ms is None or (rearm_ms is not None and at_ms + rearm_ms <= now_ms):
-                return False
-            if at_ms > known_ms:
-                self._memory.move_recency(person, at_ms)
+        if meaning.active and not self._moves(person, at_ms, now_ms):
+            return False
         if arrival_ms > entry.at_ms:
             entry.at_ms = arrival_ms
             person.endpoints = None
         return True
 
-    def _entry(
-        self, client_id: str, app_id: str | None, source: Raw, arrival_ms: int
+    def _moves(self, person: Person, at_ms: int, now_ms: int) -> bool:
+        """The user was here; False when that may make somebody due at once, and was not noted."""
+        known_ms, rearm_ms = person.last_active_ms, self._memory.rearm_after_ms
+        if known_ms is None or (rearm_ms is not None and at_ms + rearm_ms <= now_ms):
+            return False
+        if at_ms > known_ms:
+            self._memory.move_recency(person, at_ms)
+        return True
+
+    def _learnt(
+        self, client_id: str, stated_id: str | None, data: bytes, app_id: str | None, digest: int
     ) -> Entry | None:
-        """The endpoint an event shows, when it is known to be just so; else None."""
-        digest = hash((bytes(source), app_id))
-        seen = self._seen.get(client_id)
-        if seen is not None and seen[0] == digest and seen[1].told is seen[2]:
-            return seen[1]
+        """The endpoint an event shows, when it is known to be just so, which is remembered; else
+        None."""
+        entry = self._memory.book.entries.get((stated_id or client_id).lower())
+        if entry is None or entry.told is None:
+            return None
         try:
-            shape = _decode_endpoint(source)
+            shape = _decode_endpoint(decode_plain_event(data).endpoint)
         except UNUSUAL:
             return None
         user_id, endpoint_id = who_of(shape, client_id)
-        entry = self._memory.book.entries.get(endpoint_id or "")
-        if entry is None or endpoint_id is None or entry.told is None:
+        if endpoint_id != entry.endpoint_id:
             return None
-        if facts_of(endpoint_of(shape, endpoint_id, user_id, app_id, arrival_ms)) != entry.told:
+        if facts_of(endpoint_of(shape, endpoint_id, user_id, app_id, entry.at_ms)) != entry.told:
             return None
         if len(self._seen) >= SEEN_MAX:
             self._seen.clear()
         self._seen[client_id] = (digest, entry, entry.told)
         return entry
+
+
+def _digest(endpoint: _Endpoint, app_id: str | None) -> int:
+    """The same for everything that is read of an endpoint, so that what was found out about one
+    holds for the other. Attributes by their bytes."""
+    user = endpoint.user
+    return hash(
+        (
+            app_id,
+            endpoint.id,
+            endpoint.address,
+            endpoint.channel_type,
+            endpoint.endpoint_status,
+            endpoint.opt_out,
+            endpoint.application_id,
+            endpoint.demographic,
+            endpoint.location,
+            bytes(endpoint.attributes),
+            None if user is None else (user.user_id, bytes(user.user_attributes)),
+        )
+    )
 
 
 def _concerns(life: Life, meaning: Meaning, at_ms: int) -> bool:

@@ -17,6 +17,7 @@ from worker.rules.forms import PERCENT_MAX, parse_percent
 from worker.rules.instants import parse_instant
 from worker.rules.problems import Place, Problem, Refused, quoted
 from worker.rules.reach import check_matchers
+from worker.rules.wording import key_meant
 
 RULES_MAX = 1_000
 STATED_ONCE = ("defaults", "limits", "law_windows", "prices")
@@ -40,7 +41,7 @@ def check_file(root: Node) -> Iterator[Problem]:
 
 def check_email(message: Node) -> Iterator[Problem]:
     """An e-mail needs a text or an HTML part."""
-    if message.entries is not None and not {"text", "html"} & message.entries.keys():
+    if message.entries is not None and not _states(message, ("text", "html")):
         told = 'an e-mail needs "text" or "html", or both; state one'
         yield Problem(*message.place, told)
 
@@ -103,19 +104,25 @@ def _spans_of_rule(rule: Node) -> Told:
 
 def _shares(rule: Node) -> Told:
     holdout, rollout = rule.get("holdout"), rule.get("rollout")
-    if holdout is not None and _percent(holdout.get("percent")) == PERCENT_MAX:
+    held_out = _share(holdout)
+    if held_out is not None and _percent(held_out) == PERCENT_MAX:
         told = (
             "holdout: 100 percent leaves nobody to send to; write less, or mode: shadow to send "
             "nothing"
         )
-        yield holdout.value_place("percent"), told
-    share = rollout if rollout is None or rollout.entries is None else rollout.get("percent")
+        yield held_out.place, told
+    share = _share(rollout)
     if share is not None and _percent(share) == 0:
         told = (
             "rollout: at 0 percent the rule begins for nobody; write more, or remove the rule; "
             "comeback pause stops it for a while"
         )
         yield share.place, told
+
+
+def _share(share: Node | None) -> Node | None:
+    """The percentage of a share, stated alone or as `percent`."""
+    return share if share is None or share.entries is None else share.get("percent")
 
 
 def _stage(stage: Node, *, is_first: bool, names: dict[str, Place]) -> Told:
@@ -127,7 +134,7 @@ def _stage(stage: Node, *, is_first: bool, names: dict[str, Place]) -> Told:
         yield stage.value_place("name"), told
     elif name is not None:
         names[name] = stage.value_place("name")
-    if not is_first and "after" not in stage.entries:
+    if not is_first and not _states(stage, ("after",)):
         told = 'a later stage must state "after", the wait since the stage before, such as 2d'
         yield stage.place, told
     yield from check_matchers(stage, of_rule=True, key="only_if")
@@ -139,12 +146,17 @@ def _stage(stage: Node, *, is_first: bool, names: dict[str, Place]) -> Told:
 
 def _one_of(owner: Node, keys: tuple[str, ...], what: str) -> Told:
     stated = [key for key in keys if key in (owner.entries or {})]
-    if not stated:
+    if not _states(owner, keys):
         told = f'{what} has nothing to say; state "message" here, or "template" for a file'
         yield owner.place, told
     for key in stated[1:]:
         told = f'{what} has either "{stated[0]}" or "{key}"; remove one'
         yield owner.key_place(key), told
+
+
+def _states(owner: Node, keys: tuple[str, ...]) -> bool:
+    """Is one of the keys there, or one that is misspelt? That has been told."""
+    return any(key in keys or key_meant(key, keys) for key in owner.entries or ())
 
 
 def _message(owner: Node, *, is_email: bool) -> Told:

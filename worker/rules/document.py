@@ -8,6 +8,7 @@ no alias can blow a small file up. ruamel.yaml does the scanning and parsing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,6 +33,8 @@ FILE_BYTES_MAX = 1024 * 1024
 NODES_MAX = 10_000
 DEPTH_MAX = 20
 
+_COLON = "mapping values are not allowed"
+"""What the scanner says of a colon too many."""
 _NOTHING = ("", "~", "null", "Null", "NULL")
 
 
@@ -288,7 +291,22 @@ class _Reader:
         told = " ".join(str(error.problem or error.context).split())
         begun = error.context_mark
         since = f", begun in line {begun.line + 1}" if begun and begun.line != mark.line else ""
-        return self._stop(f"cannot be read as YAML: {told}{since}; {_remedy(told)}")
+        remedy = self._missing_dash() if _COLON in told else None
+        return self._stop(f"cannot be read as YAML: {told}{since}; {remedy or _remedy(told)}")
+
+    def _missing_dash(self) -> str | None:
+        """What to do where a key stands deeper than the `key: value` before it."""
+        *before, line = self._text.splitlines()[: self._place.line]
+        above = next((text for text in reversed(before) if text.split("#")[0].strip()), "")
+        first, second = (re.match(r"( *)([\w.-]+):( +\S)?", text) for text in (above, line))
+        if not (first and first[3] and second and len(second[1]) > len(first[1])):
+            return None
+        if second.end(2) + 1 != self._place.column:
+            return None
+        return (
+            f"it stands deeper than {first[2]}: above it; line the two up, and where they begin "
+            f"an entry of a list, put a dash before the first: - {first[2]}:"
+        )
 
     def _report(self, place: Place, message: str) -> None:
         self.problems.append(Problem(*place, message))
@@ -305,7 +323,7 @@ def _remedy(told: str) -> str:
     """What to do about the commonest mistakes, found by the scanner's own words."""
     for sign, remedy in (
         ("\\t", "indent with spaces, not with tabs"),
-        ("mapping values are not allowed", "put text that contains a colon in quotes"),
+        (_COLON, "put text that contains a colon in quotes"),
         ("cannot start any token", "put text that begins with this sign in quotes"),
         ("end of stream", "close the quote or the bracket"),
         ("stream end", "close the quote or the bracket"),

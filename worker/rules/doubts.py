@@ -13,7 +13,8 @@ from worker.model import DAY_MS, Channel
 from worker.rules.checks_limits import common
 from worker.rules.document import Node
 from worker.rules.durations import written
-from worker.rules.exclusive import choices_of, disjoint, exclude, fixed_facts, implied
+from worker.rules.event_names import unknown_events
+from worker.rules.exclusive import choices_of, clashing, disjoint, exclude, fixed_facts, implied
 from worker.rules.instants import instant
 from worker.rules.limits import Cap, Window
 from worker.rules.problems import Place, Problem, quoted
@@ -45,11 +46,26 @@ def doubts(sources: Sequence[Written], rule_set: RuleSet) -> tuple[Problem, ...]
         found += _never_on_time(rule, rule_set, [stage for _, stage in stages])
         for stage, written_as in stages:
             found += _of_stage(rule, stage, rule_set, written_as)
+    for source in sources:
+        found += unknown_events(source.root)
     found += _overlaps(rule_set.rules, {name: node.place for name, node in nodes.items() if name})
     return tuple(sorted(set(found)))
 
 
+def unused_template(file: str) -> Problem:
+    """A file of `templates/` that no stage names: a slip in a stage, or a left-over."""
+    told = "no stage names this template; name it in a stage, or remove the file"
+    return Problem(file, 1, 1, told)
+
+
 def _of_rule(rule: Rule, rule_set: RuleSet, node: Node) -> Iterator[Problem]:
+    clash = clashing(rule.matchers)
+    if clash is not None:
+        told = (
+            f"rule {quoted(rule.name)} is for nobody: its match wants {clash[0]} and {clash[1]}, "
+            "and all matchers must hold; remove one, or choose from several values with =~"
+        )
+        yield Problem(*node.key_place("match"), told)
     if rule.mode is not Mode.LIVE:
         return
     place = node.value_place("mode")
@@ -93,7 +109,10 @@ def _of_stage(rule: Rule, stage: Stage, rule_set: RuleSet, node: Node) -> Iterat
         names = ", ".join(window.name for window in closing)
         told = f"{named} is never sent: {names} leave no minute of the week open on {stage.channel}"
         yield Problem(*node.place, f"{told}; shorten one of them")
-    if exclude(rule.matchers, stage.only_if) or exclude(stage.only_if, stage.only_if):
+    # Of a match that is for nobody the rule is told.
+    if (exclude(rule.matchers, stage.only_if) and not clashing(rule.matchers)) or exclude(
+        stage.only_if, stage.only_if
+    ):
         told = (
             f"{named} is never sent: its only_if excludes the match of the rule; mend one of them"
         )
@@ -178,12 +197,15 @@ def _free_ms(cap: Cap, sent: Sequence[int]) -> int:
 
 
 def _overlaps(rules: Sequence[Rule], places: dict[str, Place]) -> Iterator[Problem]:
-    """Pairs of rules that may want the same user on the same channel; rules are by precedence."""
+    """Pairs of rules that may want the same user on the same channel, and of which nobody said
+    which goes first. One in shadow takes nothing from one that is live. Rules are by precedence."""
     channels = [frozenset(stage.channel for stage in rule.stages) for rule in rules]
     choices = [choices_of(rule.matchers) for rule in rules]
     found = 0
     for later, second in enumerate(rules):
         for earlier, first in enumerate(rules[:later]):
+            if first.priority != second.priority or first.mode is not second.mode:
+                continue
             # The cheap question first: a folder of 1,000 rules has half a million pairs.
             if disjoint(choices[earlier], choices[later]):
                 continue
@@ -207,14 +229,10 @@ def _apart(first: Rule, second: Rule) -> bool:
 
 
 def _both(first: Rule, second: Rule, shared: frozenset[Channel]) -> str:
-    why = (
-        f"by priority {first.priority} over {second.priority}"
-        if first.priority != second.priority
-        else f"because it stands first and both have priority {first.priority}"
-    )
     channels = ", ".join(channel for channel in Channel if channel in shared)
     return (
         f"rule {quoted(second.name)} and rule {quoted(first.name)} ({first.file}:{first.line}) may "
         f"both want a user on {channels}; when both are due {quoted(first.name)} goes first, "
-        f"{why}; state a priority, or let their match exclude one another"
+        f"because it stands first and both have priority {first.priority}; give them different "
+        "priorities, or let their match exclude one another"
     )

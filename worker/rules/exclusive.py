@@ -20,6 +20,15 @@ def exclude(mine: Sequence[Matcher], others: Sequence[Matcher]) -> bool:
     return any(_exclude(one, other) for one in mine for other in others if one.name == other.name)
 
 
+def clashing(matchers: Sequence[Matcher]) -> tuple[Matcher, Matcher] | None:
+    """The first two of a list that no user can fit both; None when there are none."""
+    for index, one in enumerate(matchers):
+        for other in matchers[:index]:
+            if exclude([other], [one]):
+                return other, one
+    return None
+
+
 def fixed_facts(matchers: Sequence[Matcher]) -> dict[str, tuple[str, ...]]:
     """The names whose value the matchers leave no choice about."""
     return {m.name: (m.value,) for m in matchers if m.operator == "="}

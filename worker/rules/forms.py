@@ -29,8 +29,8 @@ from worker.rules.amounts import AMOUNT_PATTERN, Amount, parse_amount
 from worker.rules.durations import parse_duration, written
 from worker.rules.instants import INSTANT_PATTERN, parse_instant
 from worker.rules.matchers import parse_matcher
-from worker.rules.problems import Finding, Refused, nearest, quoted
-from worker.rules.reach import unknown_country
+from worker.rules.problems import Finding, Refused, quoted
+from worker.rules.reach import unknown_country, unknown_zone
 from worker.rules.ruleset import Matcher, OnEdit
 from worker.rules.templates import Text, compile_html, compile_text
 from worker.rules.weeks import DAYS, parse_days, parse_spans
@@ -180,10 +180,7 @@ def _parse_zone(text: str, *, or_word: str = "") -> str:
     if text in zone_names() or text == or_word != "":
         return text
     more = f", or {or_word}" if or_word else ""
-    raise Refused(
-        f"unknown zone {quoted(text)}{nearest(text, zone_names()) or ';'} write an IANA zone name, "
-        f"such as Europe/Paris{more}"
-    )
+    raise Refused(f"{unknown_zone(text)}{more}")
 
 
 def _parse_otherwise(text: str) -> str:
@@ -279,7 +276,7 @@ OnEditWord: TypeAlias = Annotated[
 
 
 class OrPercent:
-    """Marks a form with a `percent` that may be stated alone: `rollout: 25`."""
+    """Marks a form with a `percent` that may be stated alone: `rollout: 25`, `holdout: 10`."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler

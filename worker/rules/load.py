@@ -19,7 +19,7 @@ from worker.rules.checks import check_across, check_email, check_file
 from worker.rules.checks_limits import check_limits, check_money, check_open
 from worker.rules.defaults import with_defaults
 from worker.rules.document import Node
-from worker.rules.doubts import doubts
+from worker.rules.doubts import doubts, unused_template
 from worker.rules.folder import TEMPLATES, Files, Folder, Kept, Reading
 from worker.rules.messages import MESSAGE_FORMS
 from worker.rules.problems import Problem, nearest, quoted
@@ -41,10 +41,16 @@ class Inspection:
     template_roots: Mapping[str, Node] = field(default_factory=dict)
     """Template name to the file as written, for those that stages name."""
 
+    unused_templates: tuple[str, ...] = ()
+    """Files of `templates/` that no stage names, as they are shown to people."""
+
     @cached_property
     def warnings(self) -> tuple[Problem, ...]:
         """What is allowed and probably not meant; sorted as problems are. None beside problems."""
-        return doubts(self.sources, self.rule_set) if self.rule_set else ()
+        if self.rule_set is None:
+            return ()
+        unused = map(unused_template, self.unused_templates)
+        return tuple(sorted({*doubts(self.sources, self.rule_set), *unused}))
 
 
 def load(folder: Path) -> RuleSet:
@@ -93,7 +99,13 @@ def _inspected(reading: Reading) -> Inspection:
     if problems:
         return Inspection(None, tuple(sorted(set(problems))))
     rule_set = build(sources, templates, reading.contents)
-    return Inspection(rule_set, sources=tuple(sources), template_roots=roots)
+    unused = [path for name, path in reading.template_names().items() if name not in roots]
+    return Inspection(
+        rule_set,
+        sources=tuple(sources),
+        template_roots=roots,
+        unused_templates=tuple(map(reading.files.shown, unused)),
+    )
 
 
 def _template_roots(reading: Reading, documents: Mapping[str, Node]) -> dict[str, Node]:

@@ -73,10 +73,11 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     return f'; did you mean "{by_lower[found[0]]}"?' if found else ""
 
 
-def not_allowed(what: str, word: str, allowed: Iterable[str]) -> str:
-    """`unknown key "lve"; did you mean "live"? allowed here: live, shadow`."""
+def not_allowed(what: str, word: str, allowed: Iterable[str], meant: str | None = None) -> str:
+    """`unknown key "lve"; did you mean "live"? allowed here: live, shadow`. `meant`: known better
+    than by its letters."""
     names = list(allowed)
-    guess = nearest(word, names) or ";"
+    guess = f'; did you mean "{meant}"?' if meant else nearest(word, names) or ";"
     if len(names) <= ALLOWED_SHOWN_MAX:
         return f"{what} {quoted(word)}{guess} allowed here: {', '.join(names)}"
     near = get_close_matches(word[:QUOTED_CHARS_MAX], names, n=NEAREST_SHOWN, cutoff=0)

@@ -48,7 +48,7 @@ def objection(matcher: Matcher, *, of_rule: bool) -> str | None:
         case "country" if matcher.value not in country_names():
             return unknown_country(matcher.value)
         case "timezone" if matcher.value not in zone_names():
-            return _unknown_zone(matcher.value)
+            return unknown_zone(matcher.value)
         case _:
             return None
 
@@ -81,9 +81,11 @@ def _spellings(name: str) -> tuple[str, ...]:
     return (main, f"{aside} {main}") if aside else (main,)
 
 
-def _unknown_zone(value: str) -> str:
+def unknown_zone(value: str) -> str:
+    """What to say to a zone that is none. An abbreviation such as PST is near to many."""
     city = value.strip().replace(" ", "_").lower()
-    meant = next((z for z in sorted(zone_names()) if z.lower().rpartition("/")[2] == city), None)
-    places = [zone for zone in zone_names() if "/" in zone]
+    # Etc/GMT+1 is an hour west of Greenwich: nobody means it who writes GMT+1.
+    places = [zone for zone in sorted(zone_names()) if "/" in zone and "GMT" not in zone]
+    meant = next((zone for zone in places if zone.lower().rpartition("/")[2] == city), None)
     guess = f'; did you mean "{meant}"?' if meant else nearest(value, places) or ";"
     return f"unknown zone {quoted(value)}{guess} write an IANA zone name, such as Europe/Paris"

@@ -144,10 +144,10 @@ class RuleKeys(Form):
         description="What ends the ladder early; activity must be among them.",
         examples=[["activity", "opt_out_all", "match_lost"]],
     )
-    holdout: HoldoutForm | None = Field(
+    holdout: Annotated[HoldoutForm, OrPercent()] | None = Field(
         default=None,
         description="Users who walk the ladder and get nothing, to measure against.",
-        examples=[{"percent": 10}],
+        examples=[10, {"percent": 10, "salt": "winback-2026"}],
     )
     rollout: Annotated[RolloutForm, OrPercent()] | None = Field(
         default=None,

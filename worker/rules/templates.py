@@ -235,7 +235,10 @@ def _unknown_member(group: str, node: nodes.Getattr | nodes.Getitem) -> str | No
     name = node.attr if isinstance(node, nodes.Getattr) else str(node.arg.as_const())
     if members is None or name in members:
         return None
-    return not_allowed(f"{group} has no value", name, sorted(members))
+    told = not_allowed(f"{group} has no value", name, sorted(members))
+    if group == "User" and not nearest(name, members):
+        return f"{told}; an attribute is written {{{{User.UserAttributes.{name}}}}}"
+    return told
 
 
 def _unknown_names(tree: nodes.Template) -> Iterator[Finding]:
@@ -245,9 +248,22 @@ def _unknown_names(tree: nodes.Template) -> Iterator[Finding]:
     # Jinja itself defines `self` in every template.
     unknown = (find_undeclared_variables(tree) | {"self"}) & lines.keys() - CONTEXT_SHAPE.keys()
     for name in sorted(unknown):
+        value = _value_named(tree, name)
         guess = nearest(name, CONTEXT_SHAPE)
         yield Finding(
             f"unknown name {quoted(name)} in the template{guess or ';'} a value begins with "
-            f"{', '.join(CONTEXT_SHAPE)}, such as {{{{User.UserAttributes.{name}}}}}",
+            f"{', '.join(CONTEXT_SHAPE)}, such as {{{{User.UserAttributes.{value}}}}}",
             lines[name] - 1,
         )
+
+
+def _value_named(tree: nodes.Template, name: str) -> str:
+    """`first_name` of `{{user.first_name}}`, for the name `user`; the name itself when it has no
+    member."""
+    for member in tree.find_all(nodes.Getattr):
+        root: nodes.Node = member
+        while isinstance(root, nodes.Getattr):
+            root = root.node
+        if isinstance(root, nodes.Name) and root.name == name:
+            return member.attr
+    return name

@@ -7,7 +7,8 @@ nodes to a line and column.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
@@ -24,6 +25,18 @@ _Loc = Sequence[int | str]
 _TO_STATE: Mapping[str, str] = {"apiVersion": "write apiVersion: v1"}
 """What to do about a missing key, where there is one thing to write."""
 
+_KEY_MEANT: Mapping[str, str] = {
+    "subject": "title",
+    "title": "subject",
+    "text": "body",
+    "body": "text",
+    "wait": "after",
+    "delay": "after",
+}
+"""What a key is called here that people know by another name; where it is allowed."""
+
+EXAMPLE_CHARS_MAX = 80
+
 _EXPECTED: Mapping[str, str] = {
     "string_type": "expected text",
     "list_type": "expected a list, one entry a line, each behind a dash",
@@ -34,16 +47,42 @@ _EXPECTED: Mapping[str, str] = {
 }
 
 
+_WITH_EXAMPLE = ("list_type", "dict_type", "model_type", "model_attributes_type")
+
+
 def fit(form: type[_FormT], node: Node) -> tuple[_FormT | None, list[Problem]]:
     """The filled-in form, or every problem that keeps the node from fitting it."""
     try:
         return form.model_validate(node.plain()), []
-    except ValidationError as errors:
+    except ValidationError as refusal:
+        errors = refusal.errors(include_url=False)
+        misspelt = _misspelt(form, errors)
         return None, [
             Problem(*place, message)
-            for error in errors.errors(include_url=False)
+            for error in errors
+            if error["type"] != "missing" or error["loc"] not in misspelt
             for place, message in _told(form, node, error)
         ]
+
+
+def key_meant(word: str, allowed: Iterable[str]) -> str | None:
+    """The allowed key somebody means who writes another one; None when there is none near."""
+    by_name = list(allowed)
+    if _KEY_MEANT.get(word) in by_name:
+        return _KEY_MEANT[word]
+    found = get_close_matches(word.lower(), by_name, n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def _misspelt(form: type[Form], errors: Iterable[ErrorDetails]) -> set[tuple[int | str, ...]]:
+    """Paths of keys that are there under a name that is not theirs: one slip, told once."""
+    found = set()
+    for error in errors:
+        if error["type"] == "extra_forbidden":
+            *above, word = error["loc"]
+            meant = key_meant(str(word), _keys_at(form, above))
+            found.update([(*above, meant)] if meant else [])
+    return found
 
 
 def _told(form: type[Form], root: Node, error: ErrorDetails) -> Iterator[tuple[Place, str]]:
@@ -56,7 +95,8 @@ def _told(form: type[Form], root: Node, error: ErrorDetails) -> Iterator[tuple[P
         remedy = _TO_STATE.get(last, "it has no default, so state it")
         yield node.place, f'the key "{last}" is missing here; {remedy}'
     elif kind == "extra_forbidden":
-        message = not_allowed("unknown key", last, _keys_at(form, loc[:-1]))
+        keys = _keys_at(form, loc[:-1])
+        message = not_allowed("unknown key", last, keys, key_meant(last, keys))
         yield _node_at(root, loc[:-1]).key_place(last), message
     elif node.is_nothing:
         # The reader has reported it already.
@@ -67,7 +107,10 @@ def _told(form: type[Form], root: Node, error: ErrorDetails) -> Iterator[tuple[P
             yield _place_in(node, begin, line), f"{name}: {message}"
     elif kind.startswith("union_tag"):
         channel = node.get("channel")
-        if channel is None:
+        slip = next((key for key in node.entries or () if key_meant(key, ["channel"])), None)
+        if channel is None and slip is not None:
+            yield node.key_place(slip), f'unknown key {quoted(slip)}; did you mean "channel"?'
+        elif channel is None:
             yield (
                 node.place,
                 f'the key "channel" is missing here; state one of {", ".join(Channel)}',
@@ -79,7 +122,8 @@ def _told(form: type[Form], root: Node, error: ErrorDetails) -> Iterator[tuple[P
         yield node.place, _choice(name, node, allowed)
     else:
         expected = _EXPECTED.get(kind) or error["msg"][:1].lower() + error["msg"][1:]
-        yield node.place, f"{name}: {expected}, found {_found(node)}"
+        example = _example_at(form, loc) if kind in _WITH_EXAMPLE else ""
+        yield node.place, f"{name}: {expected}, found {_found(node)}{example}"
 
 
 def _node_at(root: Node, loc: _Loc) -> Node:
@@ -112,8 +156,36 @@ def _found(node: Node) -> str:
     return quoted(node.text or "")
 
 
+def _example_at(form: type[Form], loc: _Loc) -> str:
+    """What might stand where a path leads, with a leading semicolon, or nothing."""
+    if not loc or not isinstance(loc[-1], str):
+        return ""
+    for above in _forms_at(form, loc[:-1]):
+        for key, field in _fields(above):
+            if key == loc[-1] and field.examples:
+                example = field.examples[0]
+                shown = _flow(example[:1] if isinstance(example, list) else example)
+                return f"; such as {key}: {shown}" if len(shown) <= EXAMPLE_CHARS_MAX else ""
+    return ""
+
+
+def _flow(value: object) -> str:
+    """A value as YAML in one line."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_flow(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_flow, value))}]"
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text if re.fullmatch(r"[\w.]([\w./ -]*[\w.])?", text) else f"'{text}'"
+
+
 def _keys_at(form: type[Form], loc: _Loc) -> list[str]:
     """The keys allowed where a path leads."""
+    return list(dict.fromkeys(key for form in _forms_at(form, loc) for key, _ in _fields(form)))
+
+
+def _forms_at(form: type[Form], loc: _Loc) -> list[type[Form]]:
+    """The forms of what stands where a path leads."""
     forms = [form]
     for part in loc:
         fields = [field for form in forms for key, field in _fields(form) if key == part]
@@ -121,7 +193,7 @@ def _keys_at(form: type[Form], loc: _Loc) -> list[str]:
             forms = [form for field in fields for form in _forms_in(field.annotation)]
         elif isinstance(part, str) and any(map(_forms_channel, forms)):
             forms = [form for form in forms if part in _forms_channel(form)]
-    return list(dict.fromkeys(key for form in forms for key, _ in _fields(form)))
+    return forms
 
 
 def _fields(form: type[Form]) -> Iterator[tuple[str, Any]]:
