@@ -38,8 +38,9 @@ class Layer:
 LAYERS: Mapping[str, Layer] = {
     # Pure and synchronous: data in, decision out.
     "core": Layer(
-        modules="model drafts errors events event_* recency addresses countries ladder guards guards_* caps"
-        " lazily situation moment quiet money pace shares silences retry rules rules.*",
+        modules="model drafts errors events event_* recency addresses countries ladder guards"
+        " guards_* caps lazily situation moment quiet money pace shares silences retry rules"
+        " rules.*",
         never=frozenset({"asyncio"}) | AWS | STATE | WATCHING | OUTSIDE,
     ),
     "ports": Layer(
