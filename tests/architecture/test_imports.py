@@ -100,6 +100,11 @@ LAYERS: Mapping[str, Layer] = {
         may_import="core ports",
         never=AWS | STATE | WATCHING | OUTSIDE,
     ),
+    "ruletests": Layer(
+        modules="ruletests ruletests.*",
+        may_import="core ports rehearsal",
+        never=AWS | STATE | WATCHING | OUTSIDE,
+    ),
     "backtest": Layer(
         modules="backtest backtest.*",
         may_import="core ports rehearsal",
@@ -113,7 +118,8 @@ LAYERS: Mapping[str, Layer] = {
     ),
     "cli": Layer(
         modules="cli cli.*",
-        may_import="core ports clock instruments store settings rehearsal backtest recordings app",
+        may_import="core ports clock instruments store settings rehearsal ruletests backtest"
+        " recordings app",
         never=AWS,
     ),
     "main": Layer(modules="__main__", may_import="cli"),

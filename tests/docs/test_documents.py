@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from worker.rehearsal.cases import read_suite
-from worker.rehearsal.timeline import play_case
-from worker.rehearsal.verdict import judge
 from worker.rules.folder import Kept
 from worker.rules.load import inspect
+from worker.ruletests.cases import read_suite
+from worker.ruletests.timeline import play_case
+from worker.ruletests.verdict import judge
 from worker.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]

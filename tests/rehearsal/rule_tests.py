@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from textwrap import dedent, indent
 
-from worker.rehearsal.cases import Suite, read_suite
-from worker.rehearsal.story import Story
-from worker.rehearsal.timeline import play_case
-from worker.rehearsal.verdict import Verdict, judge
 from worker.rules.folder import Kept
 from worker.rules.instants import instant
+from worker.ruletests.cases import Suite, read_suite
+from worker.ruletests.story import Story
+from worker.ruletests.timeline import play_case
+from worker.ruletests.verdict import Verdict, judge
 
 RULES = """\
     apiVersion: v1

@@ -17,12 +17,12 @@ from tests.rehearsal.rule_tests import RULES
 from worker.cli import commands
 from worker.errors import ProblemsFound, UsageError
 from worker.model import DAY_MS, Episode
-from worker.rehearsal.case_forms import CaseForm
-from worker.rehearsal.cases import Case
-from worker.rehearsal.timeline import play_case
-from worker.rehearsal.verdict import judge
 from worker.rules.folder import Kept
 from worker.rules.load import inspect_files
+from worker.ruletests.case_forms import CaseForm
+from worker.ruletests.cases import Case
+from worker.ruletests.timeline import play_case
+from worker.ruletests.verdict import judge
 
 WINBACK = Path(__file__).parent / "winback"
 

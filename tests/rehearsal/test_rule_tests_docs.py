@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 from tests.rehearsal.test_rule_tests_winback import HERE
-from worker.rehearsal.case_expected import DecisionWord, OutcomeWord, State
-from worker.rehearsal.case_forms import TestFile
-from worker.rehearsal.case_world import Answer
-from worker.rehearsal.cases import read_suite
-from worker.rehearsal.timeline import play_case
-from worker.rehearsal.verdict import judge
 from worker.rules.folder import Folder, Kept
 from worker.rules.forms import Form
+from worker.ruletests.case_expected import DecisionWord, OutcomeWord, State
+from worker.ruletests.case_forms import TestFile
+from worker.ruletests.case_world import Answer
+from worker.ruletests.cases import read_suite
+from worker.ruletests.timeline import play_case
+from worker.ruletests.verdict import judge
 
 DOCS = (Path(__file__).parents[2] / "docs" / "testing-rules.md").read_text()
 (EXAMPLE,) = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)

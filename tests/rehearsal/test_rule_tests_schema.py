@@ -11,7 +11,7 @@ from jsonschema import Draft7Validator
 from ruamel.yaml import YAML
 
 from tests.rehearsal.rule_tests import suite_of
-from worker.rehearsal.case_forms import schema_of_tests
+from worker.ruletests.case_forms import schema_of_tests
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "rules" / "test.schema.json"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from worker.rehearsal.cases import Suite, read_suite
-from worker.rehearsal.timeline import play_case
-from worker.rehearsal.verdict import judge
 from worker.rules.folder import Folder, Kept
+from worker.ruletests.cases import Suite, read_suite
+from worker.ruletests.timeline import play_case
+from worker.ruletests.verdict import judge
 
 HERE = Path(__file__).parent / "winback"
 SHOP = Path(__file__).parents[2] / "rules"

@@ -42,8 +42,8 @@ USERS_AT_ONCE: Final = 1_000
 """Of a state file, in one short read."""
 
 GC_THRESHOLDS: Final = (50_000, 20, 100)
-"""A backtest makes no cycles and holds much: Python's own thresholds search all of it for nothing,
-a tenth of the time."""
+"""A backtest makes no cycles and holds much: Python's own thresholds would search all of it, over
+and over, for nothing."""
 
 FUTURE_MS_MAX: Final = DAY_MS
 """No record can have arrived later than this after now."""

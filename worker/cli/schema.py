@@ -6,8 +6,8 @@ import json
 
 import click
 
-from worker.rehearsal.case_forms import schema_of_tests
 from worker.rules.json_schema import KINDS
+from worker.ruletests.case_forms import schema_of_tests
 
 ALL_KINDS = {**KINDS, "test": schema_of_tests}
 

@@ -12,14 +12,14 @@ import click
 from worker.clock import SystemClock
 from worker.errors import ProblemsFound, UsageError
 from worker.ports import Clock
-from worker.rehearsal.cases import ENDINGS, Suite, read_suite
-from worker.rehearsal.junit import junit
-from worker.rehearsal.report import FileRun, Run, as_json, lines
-from worker.rehearsal.timeline import play_case
-from worker.rehearsal.verdict import judge
 from worker.rules.document import FILE_BYTES_MAX
 from worker.rules.folder import Folder
 from worker.rules.problems import Problem
+from worker.ruletests.cases import ENDINGS, Suite, read_suite
+from worker.ruletests.junit import junit
+from worker.ruletests.report import FileRun, Run, as_json, lines
+from worker.ruletests.timeline import play_case
+from worker.ruletests.verdict import judge
 
 
 @click.command()

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from worker.model import EpisodeOutcome, Message, Reason
-from worker.rehearsal.case_expected import DecisionWord, State
+from worker.ruletests.case_expected import DecisionWord, State
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from worker.rehearsal.case_expected import DecisionWord
-from worker.rehearsal.cases import Suite
-from worker.rehearsal.story import Story
-from worker.rehearsal.verdict import Row, Section, Verdict
+from worker.ruletests.case_expected import DecisionWord
+from worker.ruletests.cases import Suite
+from worker.ruletests.story import Story
+from worker.ruletests.verdict import Row, Section, Verdict
 
 SUCCESS, FAILED = "SUCCESS", "FAILED"
 

@@ -10,17 +10,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias, TypeVar
 
 from worker.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Channel, Reason
-from worker.rehearsal.case_expected import (
+from worker.rules.instants import instant
+from worker.rules.problems import quoted
+from worker.ruletests.case_expected import (
     DecisionForm,
     OutcomeForm,
     OutcomeWord,
     SendForm,
     StateForm,
 )
-from worker.rehearsal.cast import spelt
-from worker.rehearsal.story import Ended, MadeDecision, MadeSend, Stand
-from worker.rules.instants import instant
-from worker.rules.problems import quoted
+from worker.ruletests.cast import spelt
+from worker.ruletests.story import Ended, MadeDecision, MadeSend, Stand
 
 Wanted = TypeVar("Wanted", contravariant=True)
 Made = TypeVar("Made", contravariant=True)

@@ -16,12 +16,12 @@ from worker.model import (
     Reason,
     Retry,
 )
-from worker.rehearsal.case_expected import DecisionWord, State
-from worker.rehearsal.case_world import EventForm
 from worker.rehearsal.play import Observer
-from worker.rehearsal.story import Ended, MadeDecision, MadeSend, Stand, Story
 from worker.rules.instants import instant
 from worker.rules.ruleset import RuleSet
+from worker.ruletests.case_expected import DecisionWord, State
+from worker.ruletests.case_world import EventForm
+from worker.ruletests.story import Ended, MadeDecision, MadeSend, Stand, Story
 from worker.situation import HOLDS
 
 _WORDS = {

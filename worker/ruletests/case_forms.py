@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from worker.rehearsal.case_expected import DecisionForm, OutcomeForm, SendForm, StateForm
-from worker.rehearsal.case_world import LISTED_MAX, DeliveryForm, EventForm, GivenForm, UserForm
 from worker.rules.durations import parse_duration
 from worker.rules.forms import Form, Instant, Words, refused
 from worker.rules.json_schema import schema_of
 from worker.rules.problems import Refused
+from worker.ruletests.case_expected import DecisionForm, OutcomeForm, SendForm, StateForm
+from worker.ruletests.case_world import LISTED_MAX, DeliveryForm, EventForm, GivenForm, UserForm
 
 TESTS_MAX = 1_000
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
-from worker.rehearsal.report import FileRun, Run, verdict_lines
+from worker.ruletests.report import FileRun, Run, verdict_lines
 
 UNREADABLE = "the file can be read"
 """The one test case of a file with problems."""

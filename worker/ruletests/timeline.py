@@ -21,17 +21,17 @@ from worker.model import (
     SilenceKind,
     Spend,
 )
-from worker.rehearsal.case_expected import StateForm
-from worker.rehearsal.case_forms import CaseForm
-from worker.rehearsal.case_world import EventForm, GivenForm, Side, SpendForm
-from worker.rehearsal.cast import Actor
 from worker.rehearsal.play import Play
-from worker.rehearsal.provider import ScriptedProvider
-from worker.rehearsal.scribe import Scribe, stand_of
-from worker.rehearsal.story import Stand, Story
 from worker.rules.limits import Prices
 from worker.rules.ruleset import Mode, Rule, RuleSet
 from worker.rules.zones import zone_named
+from worker.ruletests.case_expected import StateForm
+from worker.ruletests.case_forms import CaseForm
+from worker.ruletests.case_world import EventForm, GivenForm, Side, SpendForm
+from worker.ruletests.cast import Actor
+from worker.ruletests.provider import ScriptedProvider
+from worker.ruletests.scribe import Scribe, stand_of
+from worker.ruletests.story import Stand, Story
 
 REST_MAX_MS = 400 * DAY_MS
 """How long a test without an end waits for its ladders to end."""

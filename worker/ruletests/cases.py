@@ -10,14 +10,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from worker.rehearsal.case_checks import check_against_rules, check_names
-from worker.rehearsal.case_forms import CaseForm, TestFile
 from worker.rules.document import Node, read_document
 from worker.rules.folder import TEMPLATES, Files
 from worker.rules.load import inspect_files
 from worker.rules.problems import Problem, not_allowed
 from worker.rules.ruleset import RuleSet
 from worker.rules.wording import fit
+from worker.ruletests.case_checks import check_against_rules, check_names
+from worker.ruletests.case_forms import CaseForm, TestFile
 
 ENDINGS: Final = (".test.yaml", ".test.yml")
 """How the name of a test file ends."""

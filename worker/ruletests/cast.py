@@ -13,7 +13,7 @@ from typing import Any
 
 from worker.addresses import normalise_address
 from worker.model import Attributes, Channel, Endpoint, Record
-from worker.rehearsal.case_world import AddressBookKeys, EventForm, UserForm
+from worker.ruletests.case_world import AddressBookKeys, EventForm, UserForm
 
 CHANNEL_TYPES: Mapping[Channel, str] = {
     Channel.PUSH: "GCM",

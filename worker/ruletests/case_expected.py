@@ -7,8 +7,8 @@ from enum import StrEnum
 from pydantic import Field
 
 from worker.model import Reason
-from worker.rehearsal.case_world import Addresses, Values, YesNo
 from worker.rules.forms import Count, Duration, Form, Instant, Name, Span, Words
+from worker.ruletests.case_world import Addresses, Values, YesNo
 
 
 class State(StrEnum):

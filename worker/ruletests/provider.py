@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from worker.model import Delivery, Outcome, Reason, Rejected, Retry, Sent, StopReason, Uncertain
-from worker.rehearsal.case_world import Answer, DeliveryForm
-from worker.rehearsal.cast import spelt
+from worker.ruletests.case_world import Answer, DeliveryForm
+from worker.ruletests.cast import spelt
 
 
 class ScriptedProvider:

@@ -12,9 +12,9 @@ from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from worker.model import Reason
-from worker.rehearsal.case_expected import SendForm
-from worker.rehearsal.cases import Case
-from worker.rehearsal.compare import (
+from worker.ruletests.case_expected import SendForm
+from worker.ruletests.cases import Case
+from worker.ruletests.compare import (
     Comparison,
     Decisions,
     Ladders,
@@ -23,7 +23,7 @@ from worker.rehearsal.compare import (
     Shown,
     States,
 )
-from worker.rehearsal.story import MadeDecision, MadeSend, Story
+from worker.ruletests.story import MadeDecision, MadeSend, Story
 
 
 class _OfUser(Protocol):

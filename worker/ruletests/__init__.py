@@ -1,0 +1,1 @@
+"""Tests of rules: YAML timelines, played in virtual time and held against what they expect."""
