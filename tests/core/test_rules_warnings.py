@@ -198,6 +198,13 @@ def test_rules_that_cannot_meet_are_let_be(kind: str, tmp_path: Path) -> None:
     assert inspected(tmp_path, text).warnings == ()
 
 
+def test_one_salt_for_rollout_and_holdout_is_told(tmp_path: Path) -> None:
+    for salt, count in (("same", 1), ("other", 0)):
+        shares = f"holdout: {{percent: 10, salt: same}}\n    rollout: {{percent: 10, salt: {salt}}}"
+        warnings = inspected(tmp_path, FILE.replace("#first\n", f"{shares}\n")).warnings
+        assert ["have one salt" in warning.message for warning in warnings] == [True] * count
+
+
 def test_rules_of_different_seasons_do_not_meet(tmp_path: Path) -> None:
     text = FILE.replace("#first\n", "enabled_until: 2026-11-01T00:00:00Z\n")
     for begin, count in (("2026-11-01T00:00:00Z", 0), ("2026-10-31T00:00:00Z", 1)):

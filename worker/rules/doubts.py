@@ -66,6 +66,12 @@ def _of_rule(rule: Rule, rule_set: RuleSet, node: Node) -> Iterator[Problem]:
             "and all matchers must hold; remove one, or choose from several values with =~"
         )
         yield Problem(*node.key_place("match"), told)
+    if rule.rollout and rule.holdout and rule.rollout.salt == rule.holdout.salt:
+        told = (
+            f"rollout and holdout of rule {quoted(rule.name)} have one salt, so they pick the same "
+            "users and most of those who may enter are held out; give them salts of their own"
+        )
+        yield Problem(*node.key_place("holdout"), told)
     if rule.mode is not Mode.LIVE:
         return
     place = node.value_place("mode")
