@@ -289,7 +289,7 @@ rules:
     stages: &three
       - {name: p, channel: push, message: {title: t, body: b}}
       - {name: m, channel: email, message: {subject: s, text: t}}
-      - {name: s, channel: sms, after: 2d, ttl: 1h, message: {body: b}}
+      - {name: s, channel: sms, after: 2d, message: {body: b}}
   - rule: stater
     inactive_for: 1d
     match: [c=d]
@@ -311,7 +311,7 @@ def test_a_rule_takes_from_the_defaults_of_any_file_what_it_does_not_state(tmp_p
     for rule in (taker, stater):
         push, email, sms = rule.stages
         assert [s.after_ms for s in rule.stages] == [0, DAY_MS, 2 * DAY_MS]
-        assert [s.ttl_ms for s in (push, email, sms)] == [6 * HOUR_MS, None, HOUR_MS]
+        assert [s.ttl_ms for s in (push, email, sms)] == [6 * HOUR_MS, None, None]
         assert {s.on_undeliverable for s in rule.stages} == {OnUndeliverable.WAIT}
         assert [len(s.only_if) for s in rule.stages] == [1, 1, 1]
 

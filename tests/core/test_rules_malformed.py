@@ -272,9 +272,7 @@ MALFORMED: dict[str, Bad] = {
         'unknown key "ttl"',
         "allowed here: name, after,",
     ),
-    "time to live too long for an SMS": Bad(
-        "sms", "ttl: ¶4d", '"4d" is out of bounds', "write 5s to 3d"
-    ),
+    "time to live of an SMS": Bad("sms", "¶ttl: 4h", 'unknown key "ttl"', "allowed here: name,"),
     "time to live too long for a push": Bad(
         "push", "ttl: ¶29d", '"29d" is out of bounds', "write 1s to 28d"
     ),

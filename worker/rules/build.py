@@ -40,7 +40,7 @@ from worker.rules.schema import (
     RuleFile,
     RuleForm,
 )
-from worker.rules.schema_ladder import EmailStage, StageForms
+from worker.rules.schema_ladder import PushStage, StageForms
 from worker.rules.schema_limits import LegalTextForm, LimitsForm, PricesForm, QuietHoursForm
 from worker.rules.weeks import DAYS
 
@@ -175,7 +175,7 @@ def _stage(form: StageForms, templates: Mapping[TemplateKey, Template]) -> Stage
         on_undeliverable=form.on_undeliverable,
         on_uncertain=form.on_uncertain,
         max_price_micros=form.max_price.micros if form.max_price else None,
-        ttl_ms=None if isinstance(form, EmailStage) else form.ttl,
+        ttl_ms=form.ttl if isinstance(form, PushStage) else None,
     )
 
 

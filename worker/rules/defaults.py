@@ -13,7 +13,7 @@ from worker.rules.document import Entry, Node
 from worker.rules.schema import RuleDefaults
 from worker.rules.schema_ladder import StageDefaults
 
-_WITHOUT_TTL = ("email",)
+_WITH_TTL = ("push",)
 
 
 def with_defaults(roots: Mapping[str, Node]) -> dict[str, Node]:
@@ -58,6 +58,6 @@ def _stage(stage: Node, of_stage: Mapping[str, Entry], is_first: bool) -> Node:
     if stage.entries is None:
         return stage
     left_out = {"after"} if is_first else set()
-    if stage.get_text("channel") in _WITHOUT_TTL:
+    if stage.get_text("channel") not in _WITH_TTL:
         left_out.add("ttl")
     return stage.with_inherited({k: e for k, e in of_stage.items() if k not in left_out})

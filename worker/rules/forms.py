@@ -41,8 +41,6 @@ LEGAL_CHARS_MAX = 200
 PERCENT_MAX = 100
 PUSH_TTL_MAX_MS = 28 * DAY_MS
 """The longest a push provider keeps a message. Source: FCM, "Set the lifespan of a message"."""
-SMS_TTL_MIN_MS = 5 * SECOND_MS
-SMS_TTL_MAX_MS = 72 * HOUR_MS
 """Source: AWS End User Messaging, SendTextMessage, TimeToLive: 5 to 259,200 seconds."""
 RATE_PER_MAX_MS = HOUR_MS
 DEFAULT_PRICE = "default"
@@ -238,9 +236,6 @@ Span: TypeAlias = Annotated[int, _of(_parse_span), _text(_DURATION)]
 RateSpan: TypeAlias = Annotated[int, _of(_span_within(1, RATE_PER_MAX_MS)), _text(_DURATION)]
 PushTtl: TypeAlias = Annotated[
     int, _of(_span_within(SECOND_MS, PUSH_TTL_MAX_MS)), _text(_DURATION)
-]
-SmsTtl: TypeAlias = Annotated[
-    int, _of(_span_within(SMS_TTL_MIN_MS, SMS_TTL_MAX_MS)), _text(_DURATION)
 ]
 Day: TypeAlias = Annotated[int, _of(parse_day), _text(_DURATION)]
 Instant: TypeAlias = Annotated[int, _of(parse_instant), _text(INSTANT_PATTERN)]

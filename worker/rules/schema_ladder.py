@@ -12,7 +12,6 @@ from worker.rules.forms import (
     Money,
     Name,
     PushTtl,
-    SmsTtl,
     Weight,
     as_written,
 )
@@ -67,9 +66,9 @@ class StageKeys(Form):
 class StageDefaults(StageKeys):
     """Of every stage that leaves a key out. `after` is for all stages but the first."""
 
-    ttl: SmsTtl | None = Field(
+    ttl: PushTtl | None = Field(
         default=None,
-        description="How long a provider may try; for push and SMS.",
+        description="How long a provider may try to deliver a push, 1s to 28d.",
         examples=["12h"],
     )
 
@@ -173,11 +172,6 @@ class SmsStage(StageForm):
     )
     variants: Annotated[list[SmsVariant], Field(min_length=1, max_length=VARIANTS_MAX)] | None = (
         Field(default=None, description=_VARIANTS, examples=[_VARIANT_EXAMPLE])
-    )
-    ttl: SmsTtl | None = Field(
-        default=None,
-        description="How long the provider may try to deliver it, 5s to 72h.",
-        examples=["6h"],
     )
 
 
