@@ -8,9 +8,9 @@ outcomes may be repeated, how often and how soon. Outcomes come from a Sender, s
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from typing import assert_never
 
+from worker.drafts import changed
 from worker.model import (
     MINUTE_MS,
     SECOND_MS,
@@ -88,7 +88,7 @@ def _settle_retry(outcome: Retry, claim: Claim, now_ms: int) -> Settlement:
 
 def answered(claim: Claim, settlement: Settlement) -> Claim:
     """The claim with its answer."""
-    return replace(
+    return changed(
         claim,
         state=settlement.state,
         reason=settlement.reason,

@@ -18,6 +18,7 @@ from worker.store.sqlite import SqliteStore
 GROWING = {"users", "endpoints", "suppressions", "episodes", "claims", "journal", "dead_letters"}
 
 FOR_PEOPLE = {
+    "OUTCOMES",
     "RECENCY_BANDS",
     "CLAIMS_BY_STATE",
     "EPISODES_OPEN_BY_STAGE",

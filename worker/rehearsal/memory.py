@@ -252,7 +252,9 @@ class Memory:
         outcome, claim, state = settlement.outcome, row.claim, settlement.state
         if state in (ClaimState.UNCERTAIN, ClaimState.RETRY) and row.receipt in ARRIVED:
             state = ClaimState.SENT
-        row.claim = replace(answered(claim, settlement), state=state)
+        row.claim = answered(claim, settlement)
+        if row.claim.state is not state:
+            row.claim = replace(row.claim, state=state)
         unsent = was_not_sent(settlement) and not claim.maybe_sent
         if unsent and state is not ClaimState.SENT:
             self._spend(claim, -claim.cost_micros)

@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias
 
+from worker.drafts import changed
 from worker.ladder import look_at
 from worker.model import (
     Action,
@@ -239,7 +240,7 @@ class Play:
         """Looks at a user. One who was sent something is due again at this instant."""
         moment = self._moment
         if moment.now_ms != now_ms:
-            moment = self._moment = replace(moment, now_ms=now_ms, wall_ms=now_ms)
+            moment = self._moment = changed(moment, now_ms=now_ms, wall_ms=now_ms)
             self._served.clear()
         look = look_at(self.memory.view(person, now_ms), self.rules, moment)
         moment.puts_off(look)
