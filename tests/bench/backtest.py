@@ -8,6 +8,7 @@ The recording is kept in the temporary folder for the next run.
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import resource
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from worker.backtest.run import Run, as_live
 from worker.backtest.slices import Slicer
+from worker.cli.backtest import GC_THRESHOLDS
 from worker.model import Batch, Position, StreamIdentity
 from worker.recency import fold
 from worker.recordings.files import Files
@@ -81,6 +83,7 @@ def folding_seconds(path: Path) -> float:
 
 
 def main(count: int, users: int) -> None:
+    gc.set_threshold(*GC_THRESHOLDS)  # as the command does
     path = recording(count, users)
     rules = as_live(load(RULES))
     parse_s = json_seconds(path)

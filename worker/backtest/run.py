@@ -84,7 +84,7 @@ class Run:
                 at_ms = play.now_ms
             due_ms = next_due_ms()
             if due_ms is not None and due_ms < at_ms:
-                play.until(at_ms - 1)
+                play.begin(at_ms)
             if take(record, at_ms):
                 play.now_ms = at_ms
             else:
