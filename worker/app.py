@@ -40,7 +40,7 @@ from worker.rules.retired import retired_ladders
 from worker.rules.ruleset import Rule, RuleSet
 from worker.senders.pinpoint import open_pinpoint
 from worker.senders.pinpoint_request import Origin
-from worker.settings import Settings
+from worker.settings import Settings, event_readers
 from worker.store.intake import Incident
 from worker.store.sqlite import SqliteStore
 from worker.web import Web
@@ -76,7 +76,8 @@ class Worker:
     ) -> None:
         self._source = source
         self._store = store
-        self._rules = rules
+        self._readers = event_readers(settings.events)
+        self._rules = rules.reading(self._readers)
         self._ladders: Mapping[tuple[str, str], Rule] = {}
         """Those of earlier sets, as far as somebody is on them."""
         self._clock = clock
@@ -147,6 +148,7 @@ class Worker:
         """From the next batch and the next look on these rules hold; users on a ladder may finish
         the one they began with. The store is told for as long as it takes: users of the old rules
         must not be forgotten by the new ones."""
+        rules = rules.reading(self._readers)
         adoption = rules.adoption
         while True:
             try:
@@ -219,7 +221,9 @@ async def run(settings: Settings) -> None:
     health = Health(clock=clock)
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
-        web = Web(bind=settings.http, metrics=metrics, health=health)
+        web = Web(
+            bind=settings.http, metrics=metrics, health=health, token=settings.secret_of_http()
+        )
         log.info("listening", address=await web.start())
         stack.push_async_callback(web.stop)
         store = await unless_stopped(_open_state(settings, clock, health), stop)

@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from worker.event_dialects import Builtin, Reader
 from worker.event_messages import RECEIPT_EVENTS
 from worker.rules.ruleset import ActivityPolicy, Clocked, RuleGoal
 
@@ -69,6 +70,13 @@ class Meanings(Struct, frozen=True, kw_only=True):
     by_arrival: bool
     """Things happened when they arrived, whatever the event says."""
     skew_ms: int
+    readers: tuple[Reader, ...]
+    """In which formats events are; the first that fits reads it."""
+
+    @property
+    def is_pinpoint_first(self) -> bool:
+        """May what looks like an event of Pinpoint be read as one, unseen by the others?"""
+        return self.readers[:1] == (Builtin.PINPOINT,)
 
 
 @lru_cache(maxsize=POLICIES_CACHED_MAX)
@@ -87,6 +95,7 @@ def meanings_of(policy: ActivityPolicy) -> Meanings:
         of=of,
         by_arrival=policy.clock is Clocked.ARRIVAL_TIME,
         skew_ms=policy.max_future_skew_ms,
+        readers=policy.readers,
     )
 
 

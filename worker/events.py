@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, assert_never
 
 import msgspec
 
+from worker.event_dialects import BUILTINS, Builtin, Dialect, Reader, Told, name_of
 from worker.event_endpoints import Who, endpoint_of, who_of
 from worker.event_meanings import Meaning, Meanings, meanings_of
 from worker.event_messages import (
@@ -28,6 +29,7 @@ from worker.event_messages import (
 from worker.event_shapes import (
     EndpointShape,
     EventShape,
+    decode_any,
     decode_endpoint,
     decode_event,
     shaped,
@@ -77,14 +79,39 @@ def read_record(record: Record, *, shard_id: str, policy: ActivityPolicy) -> Rea
     if len(record.data) > RECORD_BYTES_MAX:
         problem = Problem(reason=DeadReason.TOO_LARGE, detail=f"over {RECORD_BYTES_MAX} bytes")
         return _reading([problem], record.data, record, shard_id)
+    if not meanings.is_pinpoint_first:
+        return _read_other(record, shard_id, meanings)
     try:
         event = decode_event(record.data)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return _read_leniently(record, shard_id, meanings)
-    if not event.event_type:
-        return _read_leniently(record, shard_id, meanings)
+    if not event.event_type or not (is_of_pinpoint(event) or meanings.readers == BUILTINS):
+        return _read_other(record, shard_id, meanings)
     findings = _event_findings(event, event.event_type, record.arrival_ms, meanings)
     return _reading(findings, record.data, record, shard_id)
+
+
+def is_of_pinpoint(event: EventShape) -> bool:
+    """Has it a member, beside its type, that only events of Pinpoint have?"""
+    return (
+        event.client is not None
+        or event.endpoint is not None
+        or event.client_context is not None
+        or event.facets is not None
+        or event.application is not None
+    )
+
+
+def _read_other(record: Record, shard_id: str, meanings: Meanings) -> Reading:
+    """For records that need not be of Pinpoint. One JSON object that a reader knows is quick."""
+    try:
+        value = decode_any(record.data)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return _read_leniently(record, shard_id, meanings)
+    known = _read_by_any(value, record.arrival_ms, meanings) if isinstance(value, dict) else None
+    if known is None:
+        return _read_leniently(record, shard_id, meanings)
+    return _reading(known[1], record.data, record, shard_id)
 
 
 def _read_leniently(record: Record, shard_id: str, meanings: Meanings) -> Reading:
@@ -94,7 +121,7 @@ def _read_leniently(record: Record, shard_id: str, meanings: Meanings) -> Readin
     for part in objects_in(record.data):
         findings: list[Finding]
         if isinstance(part, Found):
-            findings = _object_findings(part.value, record.arrival_ms, meanings)
+            findings = read_object(part.value, record.arrival_ms, meanings)[1]
         else:
             findings = [Problem(reason=part.reason, detail=part.detail)]
         reading = _reading(findings, part.source, record, shard_id)
@@ -133,17 +160,65 @@ def _dead_letter(problem: Problem, source: bytes, record: Record, shard_id: str)
 # --- which event it is ------------------------------------------------------------------------
 
 
-def _object_findings(
+def read_object(
     value: Mapping[str, Any], kinesis_ms: int, meanings: Meanings
-) -> list[Finding]:
+) -> tuple[Reader | None, list[Finding]]:
+    """What one object says, and which reader knew it; None: none did."""
+    known = _read_by_any(value, kinesis_ms, meanings)
+    if known is not None:
+        return known
     event = shaped(value, EventShape)
-    if event.event_type:
-        return _event_findings(event, event.event_type, kinesis_ms, meanings)
+    if event.event_type and Builtin.PINPOINT in meanings.readers:
+        # It names nothing else that Pinpoint would, but no other reader knows it either.
+        findings = _event_findings(event, event.event_type, kinesis_ms, meanings)
+        return Builtin.PINPOINT, findings
+    if meanings.readers == BUILTINS:
+        detail = "no event_type, no eventType"
+    else:
+        detail = f"in none of the formats {', '.join(name_of(r) for r in meanings.readers)}"
+    return None, [Problem(reason=DeadReason.NO_EVENT_TYPE, detail=detail)]
+
+
+def _read_by_any(
+    value: Mapping[str, Any], kinesis_ms: int, meanings: Meanings
+) -> tuple[Reader, list[Finding]] | None:
+    """What the first reader that knows such an object makes of it."""
     arrival = arrival_of(None, kinesis_ms=kinesis_ms, skew_ms=meanings.skew_ms)
-    report = ses_report(value, arrival) or sms_report(value, arrival)
-    if report is not None:
-        return _report_findings(report, None, arrival, meanings)
-    return [Problem(reason=DeadReason.NO_EVENT_TYPE, detail="no event_type, no eventType")]
+    for reader in meanings.readers:
+        report = None
+        match reader:
+            case Builtin.PINPOINT:
+                event = shaped(value, EventShape)
+                if event.event_type and is_of_pinpoint(event):
+                    findings = _event_findings(event, event.event_type, kinesis_ms, meanings)
+                    return reader, findings
+            case Builtin.SES:
+                report = ses_report(value, arrival)
+            case Builtin.END_USER_MESSAGING:
+                report = sms_report(value, arrival)
+            case Dialect():
+                told = reader.read(value)
+                if told is not None:
+                    return reader, _told_findings(told, kinesis_ms, meanings)
+            case _:
+                assert_never(reader)
+        if report is not None:
+            return reader, _report_findings(report, None, arrival, meanings)
+    return None
+
+
+def _told_findings(told: Told, kinesis_ms: int, meanings: Meanings) -> list[Finding]:
+    """What an event in the app's own words says, and each further address of its user."""
+    event = told.event
+    assert event.event_type
+    findings = _event_findings(event, event.event_type, kinesis_ms, meanings)
+    arrival = arrival_of(event.arrival_timestamp, kinesis_ms=kinesis_ms, skew_ms=meanings.skew_ms)
+    app_id = event.application.app_id if event.application else None
+    for shape in told.more:
+        user_id, endpoint_id = who_of(shape, None)
+        if endpoint_id is not None:
+            findings.append(endpoint_of(shape, endpoint_id, user_id, app_id, arrival.at_ms))
+    return findings
 
 
 def _event_findings(

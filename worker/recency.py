@@ -19,11 +19,10 @@ from worker.event_meanings import Meaning, meanings_of
 from worker.event_plain import NEVER_MS, UNUSUAL, Identity, Sighting, Sightings, decode_plain_event
 from worker.event_values import EndpointDraft, activity_of, conversion_of
 from worker.event_wrappers import RECORD_BYTES_MAX
-from worker.events import read_record
+from worker.events import Reading, read_record
 from worker.model import (
     Activity,
     Batch,
-    Channel,
     Conversion,
     DeadLetter,
     Effect,
@@ -31,7 +30,6 @@ from worker.model import (
     Receipt,
     Record,
     Stop,
-    StopReason,
 )
 from worker.rules.ruleset import ActivityPolicy
 
@@ -52,7 +50,10 @@ which the record can be read again while the stream has it."""
 def fold(batch: Batch, policy: ActivityPolicy) -> Effect:
     """What a batch changes. Bounded by the batch: no part is longer than its records' signals."""
     folding = _Folding(batch.position.shard_id, policy)
-    folding.take(batch.records)
+    if meanings_of(policy).is_pinpoint_first:
+        folding.take(batch.records)
+    else:
+        folding.take_carefully(batch.records)
     return folding.effect()
 
 
@@ -66,7 +67,8 @@ class _Folding:
         self._activities: dict[Identity, _Rank] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._endpoints_again: dict[str, list[Endpoint]] = {}
-        self._stops: dict[tuple[Channel, str, StopReason], Stop] = {}
+        self._stops: dict[Stop, Stop] = {}
+        """Without its time to the latest."""
         self._receipts: list[Receipt] = []
         self._conversions: dict[Conversion, None] = {}
         self._dead_letters: list[DeadLetter] = []
@@ -109,8 +111,7 @@ class _Folding:
                 self._convert(meaning, at_ms, sighting)
         for sighting in sightings.found:
             self._settle(sighting)
-        for record in unusual:
-            self._take_carefully(record)
+        self.take_carefully(unusual)
 
     def _settle(self, sighting: Sighting) -> None:
         endpoint = sighting.endpoint()
@@ -126,8 +127,12 @@ class _Folding:
             found = conversion_of(at_ms, met.rule, within_ms, who.user_id, who.endpoint_id)
             self._conversions[found] = None
 
-    def _take_carefully(self, record: Record) -> None:
-        reading = read_record(record, shard_id=self._shard_id, policy=self._policy)
+    def take_carefully(self, records: Iterable[Record]) -> None:
+        """Takes records by their reading, whatever they hold."""
+        for record in records:
+            self._take_reading(read_record(record, shard_id=self._shard_id, policy=self._policy))
+
+    def _take_reading(self, reading: Reading) -> None:
         for letter in reading.dead_letters:
             kept = len(self._dead_letters) < DEAD_LETTERS_WHOLE_MAX
             self._dead_letters.append(letter if kept else replace(letter, data=b""))
@@ -143,7 +148,7 @@ class _Folding:
                 case Conversion():
                     self._conversions[signal] = None
                 case Stop():
-                    key = (signal.channel, signal.address, signal.reason)
+                    key = replace(signal, at_ms=0)
                     known = self._stops.get(key)
                     if known is None or signal.at_ms > known.at_ms:
                         self._stops[key] = signal

@@ -11,17 +11,31 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 
 from worker.errors import SettingsError
+from worker.event_dialects import Reader
 from worker.model import STREAM_BEHIND_MS_MAX
+from worker.rules.dialects import readers_of
 from worker.rules.durations import parse_duration, written
 from worker.rules.problems import Refused
 
 PREFIX = "COMEBACK_"
 PORT_MAX = 65_535
+
+TOKEN_CHARS_MIN = 16
+TOKEN_CHARS_MAX = 1_000
+TOKEN_FILE_BYTES_MAX = 4_096
 
 _STREAM_NAME = r"[A-Za-z0-9_.-]{1,128}"
 _STREAM_ARN = rf"arn:aws[a-z-]*:kinesis:[a-z0-9-]+:[0-9]{{12}}:stream/{_STREAM_NAME}"
@@ -60,11 +74,25 @@ def _stream(value: str) -> str:
     return value
 
 
+def _token(value: SecretStr | None) -> SecretStr | None:
+    text = "" if value is None else value.get_secret_value()
+    if not text:
+        return None
+    if not re.fullmatch(rf"[!-~]{{{TOKEN_CHARS_MIN},{TOKEN_CHARS_MAX}}}", text):
+        raise ValueError(
+            f"a token has {TOKEN_CHARS_MIN} to {TOKEN_CHARS_MAX} characters, letters, digits and"
+            " signs of ASCII, and no blanks; `openssl rand -hex 32` makes one"
+        )
+    return value
+
+
 _DURATION = BeforeValidator(_duration)
 Milliseconds = Annotated[int, _DURATION]
 """A duration such as `5s`, `2h30m`, `7d`; milliseconds inside."""
 BindAddress = Annotated[str, AfterValidator(_address)]
 StreamName = Annotated[str, AfterValidator(_stream)]
+Token = Annotated[SecretStr | None, AfterValidator(_token)]
+"""A secret, which nothing prints; empty is none."""
 
 
 class Settings(BaseModel):
@@ -84,6 +112,11 @@ class Settings(BaseModel):
         description="Where the very first start begins: LATEST, TRIM_HORIZON, or an instant such"
         " as 2026-11-01T00:00:00Z. Afterwards the state knows.",
     )
+    events: str = Field(
+        default="pinpoint,ses,end-user-messaging",
+        description="In which formats events are, the first that fits: names, and files of"
+        " formats of your own (docs/events.md).",
+    )
     pinpoint_application_id: str = Field(
         default="", description="Pinpoint / End User Messaging application to send with."
     )
@@ -96,6 +129,13 @@ class Settings(BaseModel):
     http: BindAddress = Field(
         default="0.0.0.0:9464",
         description="Address of /metrics, /-/healthy and /-/ready.",
+    )
+    http_token: Token = Field(
+        default=None,
+        description="Who sends it may POST /-/reload; without it nobody may.",
+    )
+    http_token_file: Path | None = Field(
+        default=None, description="A file that holds the token, such as a mounted secret."
     )
     poll_interval: Milliseconds = Field(
         default=1_000,
@@ -142,6 +182,43 @@ class Settings(BaseModel):
             lines = [f"{PREFIX}{n.upper()} is not set: {_described(n)}" for n in missing]
             raise SettingsError("\n".join(lines))
 
+    def secret_of_http(self) -> str | None:
+        """The token of the HTTP port, from the setting or its file; None: there is none.
+
+        Reads the file. Raises SettingsError, which never shows the token.
+        """
+        if self.http_token_file is None:
+            return None if self.http_token is None else self.http_token.get_secret_value()
+        variable = f'{PREFIX}HTTP_TOKEN_FILE="{self.http_token_file}"'
+        if self.http_token is not None:
+            raise SettingsError(
+                f"{variable} and {PREFIX}HTTP_TOKEN are both set; unset one of them"
+            )
+        try:
+            with self.http_token_file.open("rb") as file:
+                data = file.read(TOKEN_FILE_BYTES_MAX + 1)
+        except OSError as error:
+            raise SettingsError(
+                f"{variable} cannot be read ({error.strerror}). Mount the secret there, readable"
+                " for this user, or unset the variable."
+            ) from error
+        try:
+            token = _token(SecretStr(data.decode("ascii", "replace").strip()))
+        except ValueError as error:
+            raise SettingsError(f"{variable} cannot be used: {error}") from None
+        if token is None:
+            raise SettingsError(f"{variable}: the file is empty; put the token in, or unset it")
+        return token.get_secret_value()
+
+
+def event_readers(text: str) -> tuple[Reader, ...]:
+    """The formats of COMEBACK_EVENTS. Raises SettingsError with every problem, one a line."""
+    readers, wrong = readers_of(text, lambda name: Path(name).read_bytes())
+    if wrong:
+        lines = "\n".join(wrong)
+        raise SettingsError(f'{PREFIX}EVENTS="{text}" cannot be used:\n{lines}')
+    return readers
+
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Settings from the environment. Raises SettingsError with every problem, one a line."""
@@ -152,7 +229,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         if not variable.startswith(PREFIX):
             continue
         name = variable.removeprefix(PREFIX).lower()
-        if name in known:
+        if not _is_text(variable + environment[variable]):
+            shown = variable.encode("utf-8", "backslashreplace").decode()
+            problems.append(f"{shown} is not UTF-8; set it anew, or unset it")
+        elif name in known:
             values[name] = environment[variable]
         else:
             problems.append(_unknown(variable, known))
@@ -165,6 +245,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return settings
 
 
+def _is_text(value: str) -> bool:
+    """False when the environment held other bytes than UTF-8 (PEP 383 keeps them as halves of
+    characters)."""
+    return not any("\ud800" <= char <= "\udfff" for char in value)
+
+
 def _unknown(variable: str, known: Mapping[str, object]) -> str:
     names = [PREFIX + name.upper() for name in known]
     near = difflib.get_close_matches(variable, names, n=1)
@@ -175,7 +261,8 @@ def _unknown(variable: str, known: Mapping[str, object]) -> str:
 def _explained(detail: Any, environment: Mapping[str, str]) -> str:
     name = str(detail["loc"][0])
     variable = PREFIX + name.upper()
-    found = f'{variable}="{environment.get(variable, "")}"'
+    is_secret = SecretStr in get_args(Settings.model_fields[name].annotation)
+    found = variable if is_secret else f'{variable}="{environment.get(variable, "")}"'
     return f"{found} cannot be used: {_objection(name, detail)}. {_described(name)}"
 
 

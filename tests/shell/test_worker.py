@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from math import inf
@@ -18,7 +19,7 @@ from worker.app import Worker
 from worker.errors import StateUnwritable, StreamRecreated
 from worker.health import LOOP_SILENT_SECONDS_MAX, Health
 from worker.metrics import Metrics
-from worker.model import DAY_MS, Batch, Channel, Effect, Position, ShardStatus
+from worker.model import DAY_MS, Batch, Channel, Effect, Position, Record, ShardStatus
 from worker.settings import Settings
 from worker.store.sqlite import SqliteStore
 from worker.testing import FakeClock, ScriptedSender, settle_tasks
@@ -27,7 +28,7 @@ from worker.testing import FakeClock, ScriptedSender, settle_tasks
 class Shift:
     """A worker, what it is made of, and the order of what it did."""
 
-    def __init__(self, store: SqliteStore, clock: FakeClock, rules_folder: Path) -> None:
+    def __init__(self, store: SqliteStore, clock: FakeClock, settings: Settings) -> None:
         self.store = store
         self.clock = clock
         self.source = FeedSource()
@@ -48,7 +49,7 @@ class Shift:
             clock=clock,
             metrics=self.metrics,
             health=self.health,
-            settings=Settings(rules=rules_folder),
+            settings=settings,
         )
 
     def spy(self, verb: str) -> None:
@@ -81,11 +82,12 @@ class Shift:
 
 
 @asynccontextmanager
-async def shift() -> AsyncGenerator[Shift]:
+async def shift(**settings: Any) -> AsyncGenerator[Shift]:
     """One worker; at the end it must have left nothing running."""
     clock = FakeClock(now_ms=day(8))
     store = await SqliteStore.open(":memory:", wait=False, clock=clock)
-    one = Shift(store, clock, Path(__file__).with_name("no rules here"))
+    folder = Path(__file__).with_name("no rules here")
+    one = Shift(store, clock, Settings(rules=folder, **settings))
     before = asyncio.all_tasks()
     try:
         yield one
@@ -351,3 +353,22 @@ async def test_a_scrape_is_told_how_far_the_stream_is_read() -> None:
         one.worker.refresh()
         assert one.value("watermark_age_seconds") == 2.5
         assert one.value("shard_lag_seconds", shard="a") == 2.5
+
+
+async def test_events_are_read_in_the_formats_of_the_settings_also_after_a_reload(
+    tmp_path: Path,
+) -> None:
+    formats = tmp_path / "shop.yaml"
+    formats.write_text("formats: [{name: shop, type: {fixed: _session.start}, user_id: who}]")
+    async with shift(events=f"pinpoint,{formats}") as one:
+        task = await start(one)
+        for number, user in enumerate(("u1", "u2")):
+            data = json.dumps({"who": user}).encode()
+            now_ms = one.clock.now_ms()
+            record = Record(data=data, sequence_number=str(number), arrival_ms=now_ms)
+            one.source.give(record, read_through_ms=now_ms)
+            await settle_tasks()
+            assert one.value("signals_total", kind="activity") == number + 1
+            await one.worker._take_into_force(rule_set(rule(stages=(stage("email"),))))
+        one.stop.set()
+        await task

@@ -44,6 +44,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "pause": ("silence", "Hold a rule, a channel, or all."),
     "resume": ("silence", "End a pause, or the kill switch."),
     "kill": ("silence", "Stop all sending at once."),
+    "events": ("events", "How real records would be read, field by field."),
+    "forget": ("forget", "Erase one person, for good."),
+    "backup": ("backup", "Copy the state while the worker runs."),
+    "restore": ("restore", "Put a copy in the place of the state."),
+    "doctor": ("doctor", "Is everything in place? Settings, state, stream, permissions."),
     "schema": ("schema", "The JSON Schema of rule files."),
     "health": ("health", "Ask the worker on this machine whether it is well."),
 }

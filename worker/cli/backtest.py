@@ -21,6 +21,7 @@ from worker.backtest.text import WIDTH, as_text
 from worker.cli.progress import Progress
 from worker.clock import SystemClock
 from worker.errors import ProblemsFound, UsageError
+from worker.event_dialects import Reader
 from worker.events import read_record
 from worker.model import DAY_MS, Spend
 from worker.money import LOOKBACK_MS
@@ -36,6 +37,7 @@ from worker.rules.load import load
 from worker.rules.problems import Refused
 from worker.rules.retired import retired_ladders
 from worker.rules.ruleset import RuleSet
+from worker.settings import Settings, event_readers
 from worker.store.reading import StateReader
 
 USERS_AT_ONCE: Final = 1_000
@@ -70,6 +72,14 @@ def _read_by(parse: Callable[[str], int]) -> Callable[[Any, Any, str | None], in
     envvar="COMEBACK_RULES",
     show_default=True,
     help="The folder of rules to try.",
+)
+@click.option(
+    "--as",
+    "formats",
+    envvar="COMEBACK_EVENTS",
+    default=Settings.model_fields["events"].default,
+    metavar="FORMATS",
+    help="Formats of the events; see `comeback events check`.",
 )
 @click.option(
     "--compare",
@@ -134,6 +144,7 @@ def backtest(
     *,
     events: tuple[str, ...],
     rules: Path,
+    formats: str,
     compare: Path | None,
     from_: int | None,
     until: int | None,
@@ -160,7 +171,8 @@ def backtest(
     if from_ is not None and until is not None and from_ >= until:
         raise UsageError(f"--from {instant(from_)} is not before --until {instant(until)}")
     folders = [rules, *([compare] if compare is not None else [])]
-    rule_sets = [(str(folder), _loaded(folder, live=live)) for folder in folders]
+    readers = event_readers(formats)
+    rule_sets = [(str(folder), _loaded(folder, readers, live=live)) for folder in folders]
     job = _Job(
         rule_sets=rule_sets,
         recording=_recording(events, clock),
@@ -184,10 +196,10 @@ def backtest(
         _write(Path(json_file), as_json(report))
 
 
-def _loaded(folder: Path, *, live: bool) -> RuleSet:
+def _loaded(folder: Path, readers: tuple[Reader, ...], *, live: bool) -> RuleSet:
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; name the folder of the rule files")
-    rules = load(folder)
+    rules = load(folder).reading(readers)
     return as_live(rules) if live else rules
 
 

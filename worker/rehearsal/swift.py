@@ -93,6 +93,7 @@ class Swift:
         self._memory = memory
         meanings = meanings_of(policy)
         self._meaning_of = meanings.of
+        self._is_pinpoint_first = meanings.is_pinpoint_first
         self._by_arrival = meanings.by_arrival
         self._skew_ms = meanings.skew_ms
         self._seen: dict[str, tuple[int, Entry, Facts]] = {}
@@ -102,6 +103,8 @@ class Swift:
         """Takes a record in at `now_ms`, when everybody due before it was looked at. False: it is
         not one of the most ordinary ones, and was not taken."""
         data = record.data
+        if not self._is_pinpoint_first:
+            return False
         try:
             event = _decode(data)
         except UNUSUAL:

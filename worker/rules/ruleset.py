@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from math import nan
 from typing import Protocol, TypeAlias
 
+from worker.event_dialects import BUILTINS, Reader
 from worker.model import MINUTE_MS, Adoption, Channel, Episode, Message
 from worker.rules.limits import Limits, OnHit, Prices
 
@@ -285,6 +286,8 @@ class ActivityPolicy:
     clock: Clocked = Clocked.EVENT_TIME
     max_future_skew_ms: int = 10 * MINUTE_MS
     goals: tuple[RuleGoal, ...] = ()
+    readers: tuple[Reader, ...] = BUILTINS
+    """In which formats events are, the first that fits. From the settings, not from the files."""
 
     def allows(self, event_type: str) -> bool | None:
         """True or False when a pattern decides, None when the built-in list does."""
@@ -293,6 +296,10 @@ class ActivityPolicy:
         if any(fnmatchcase(event_type, pattern) for pattern in self.events):
             return True
         return None
+
+    def reading(self, readers: tuple[Reader, ...]) -> ActivityPolicy:
+        """The same over events in these formats."""
+        return replace(self, readers=readers)
 
     def goals_met(self, event_type: str) -> tuple[RuleGoal, ...]:
         """The goals such an event meets."""
@@ -319,6 +326,10 @@ class RuleSet:
     """File name within the folder to its bytes."""
     retired: Mapping[tuple[str, str], Rule] = field(default_factory=dict, compare=False)
     """(rule, revision) to the ladder that open episodes began with and may finish."""
+
+    def reading(self, readers: tuple[Reader, ...]) -> RuleSet:
+        """The same rules over events in these formats."""
+        return replace(self, activity=self.activity.reading(readers))
 
     @property
     def rearm_after_ms(self) -> int | None:
