@@ -5,19 +5,22 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test check simulate bench lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## a local stream, a local provider and some thousand users, in your terminal
-	@$(BIN)/python -m worker.sandbox.demo $(if $(KEEP),--keep)
+	@$(BIN)/python -m worker.sandbox.demo $(if $(KEEP),--keep) $(if $(BACKENDS),--backends $(BACKENDS))
 
 test: check ## everything that is checked before a change lands
 	@$(BIN)/python tests/run.py
 
 check: $(READY) ## style and types only
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy --no-error-summary
+
+simulate: $(READY) ## the whole worker in virtual time, against faults: SEED= RUNS= DAYS=
+	@$(BIN)/python -m tests.simulator --seed $(or $(SEED),0) --runs $(or $(RUNS),1000) --days $(or $(DAYS),90)
 
 bench: $(READY) ## what it costs, as ratios: name, measured, ratio, goal, ok or short
 	@$(BIN)/python -m tests.bench.reading && $(BIN)/python -m tests.bench.backtest

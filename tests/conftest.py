@@ -113,6 +113,7 @@ def loopback_only() -> Generator[None]:
 PEER_PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "kinesis-local": ("node", "npm"),
     "kinesalite": ("node", "npm"),
+    "moto": (),
 }
 """An independent peer, as `@pytest.mark.peer` names it, to the programs it takes to have it."""
 

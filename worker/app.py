@@ -1,7 +1,7 @@
 """Assembly: settings to a running worker, and its orderly end.
 
 `Worker` joins ports and knows no adapter; `run` builds the adapters of the embedded mode: one
-process, one SQLite file, Kinesis in, Pinpoint out.
+process, one SQLite file, Kinesis in, and out what the settings choose for each channel.
 
 Start: rules, HTTP port, state (a standby waits here for the lock), claims of a killed predecessor,
 stream, then both loops. End (SIGTERM, SIGINT): not ready, no new claims, calls under way are
@@ -13,14 +13,16 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime
 from math import inf
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import structlog
 
+from worker.channels import open_senders
 from worker.clock import SystemClock
 from worker.errors import SettingsError, TryLater
 from worker.health import Health
@@ -35,11 +37,10 @@ from worker.model import Channel, StreamIdentity
 from worker.outbox import Outbox
 from worker.ports import Clock, Sender, Source, Store
 from worker.reload import Reload
-from worker.rules.load import load
+from worker.rules.folder import fingerprint
+from worker.rules.load import inspect, load
 from worker.rules.retired import retired_ladders
 from worker.rules.ruleset import Rule, RuleSet
-from worker.senders.pinpoint import open_pinpoint
-from worker.senders.pinpoint_request import Origin
 from worker.settings import Settings, event_readers
 from worker.store.intake import Incident
 from worker.store.sqlite import SqliteStore
@@ -212,8 +213,9 @@ class Worker:
 
 async def run(settings: Settings) -> None:
     """`comeback run`: the embedded worker, from settings, until SIGTERM or SIGINT."""
-    settings.require("stream", "pinpoint_application_id")
+    settings.require("stream", *settings.needed_to_send)
     start = start_position(settings.start_position)
+    seen = fingerprint(settings.rules)
     rules = load(settings.rules)
     clock = SystemClock()
     metrics = Metrics()
@@ -238,12 +240,12 @@ async def run(settings: Settings) -> None:
             observer=metrics.source,
             poll_seconds=settings.poll_interval / 1_000,
         )
-        sender = await stack.enter_async_context(_pinpoint(settings))
+        senders = await stack.enter_async_context(open_senders(settings, clock))
         worker = Worker(
             source=source,
             store=store,
-            senders=dict.fromkeys(Channel, sender),
-            rules=rules,
+            senders=senders,
+            rules=latest_rules(settings.rules, rules, seen),
             clock=clock,
             metrics=metrics,
             health=health,
@@ -262,6 +264,15 @@ async def run(settings: Settings) -> None:
     log.info("stopped")
 
 
+def latest_rules(folder: Path, rules: RuleSet, seen: str) -> RuleSet:
+    """What the folder says now; it was read as `rules` when its fingerprint was `seen`. A standby
+    may have waited for days, and people go on editing. A folder that is broken now changes nothing
+    (P9); the first look of the reload says so."""
+    if fingerprint(folder) == seen:
+        return rules
+    return inspect(folder).rule_set or rules
+
+
 async def _open_state(settings: Settings, clock: Clock, health: Health) -> SqliteStore:
     def on_wait(holder: str) -> None:
         health.not_ready_because = f"standby: the state is in use by {holder}"
@@ -269,20 +280,6 @@ async def _open_state(settings: Settings, clock: Clock, health: Health) -> Sqlit
 
     return await SqliteStore.open(
         str(settings.state), wait=settings.standby, clock=clock, on_wait=on_wait
-    )
-
-
-def _pinpoint(settings: Settings) -> AbstractAsyncContextManager[Sender]:
-    return open_pinpoint(
-        settings.pinpoint_application_id,
-        origin=Origin(
-            email_from=settings.email_from,
-            sms_origination_number=settings.sms_origination_number,
-            sms_sender_id=settings.sms_sender_id,
-            sms_message_type=settings.sms_message_type,
-        ),
-        calls_in_flight_max=settings.calls_in_flight_max,
-        call_timeout_seconds=settings.call_timeout / 1_000,
     )
 
 

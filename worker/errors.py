@@ -14,7 +14,8 @@
         ├── StreamNotFound
         ├── AccessDenied
         ├── StateTooNew
-        └── StateDamaged
+        ├── StateDamaged
+        └── StateMissing
 
 Library exceptions are translated at the edge where they appear, with the cause kept. Anything
 that is not a ComebackError and reaches `main` is a bug: exit 70.
@@ -99,6 +100,10 @@ class StateDamaged(ConfigurationError):
     """The state file is not a database, or fails its integrity check."""
 
 
+class StateMissing(ConfigurationError):
+    """The state file a worker has used is gone, empty, or another one than it was."""
+
+
 def place_of(error: BaseException) -> str:
     """`worker/quiet.py:120` where an unforeseen error came up: the innermost line of this program,
     and, where a library failed, `(in zoneinfo.py:31)` after it. The error's own text may quote an
@@ -112,3 +117,23 @@ def place_of(error: BaseException) -> str:
         return f"{last.filename}:{last.lineno}"
     place = f"{Path(own[-1].filename).relative_to(root)}:{own[-1].lineno}"
     return place if own[-1] is last else f"{place} (in {Path(last.filename).name}:{last.lineno})"
+
+
+ERRORS_TRACED_MAX = 10
+"""Of a chain of causes."""
+
+
+def trace_of(error: BaseException) -> str:
+    """The traceback of an unforeseen error and of what led to it, the first cause first: kinds and
+    lines of code. Texts of errors and values of variables are not in it, for they may quote anybody
+    (P11)."""
+    chain: list[BaseException] = []
+    found: BaseException | None = error
+    while found is not None and found not in chain and len(chain) < ERRORS_TRACED_MAX:
+        chain.append(found)
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+    parts = []
+    for one in reversed(chain):
+        lines = "".join(traceback.format_tb(one.__traceback__))
+        parts.append(f"Traceback (most recent call last):\n{lines}{type(one).__qualname__}\n")
+    return "\n".join(parts)

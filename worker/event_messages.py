@@ -21,6 +21,7 @@ from worker.event_shapes import (
     BounceShape,
     ComplaintShape,
     CustomShape,
+    DeliveryShape,
     EventAttributesShape,
     EventShape,
     MailEventShape,
@@ -58,7 +59,7 @@ _RECEIPT_OF: Final[Mapping[str, ReceiptStatus]] = {
     "_email.delivery_delay": ReceiptStatus.BUFFERED,
     "_email.delivered": ReceiptStatus.DELIVERED,
     "_email.hardbounce": ReceiptStatus.FAILED,
-    "_email.softbounce": ReceiptStatus.FAILED,
+    "_email.softbounce": ReceiptStatus.SOFT_BOUNCED,
     "_email.rejected": ReceiptStatus.FAILED,
     "_email.rendering_failure": ReceiptStatus.FAILED,
 }
@@ -81,6 +82,8 @@ _SES_WORDS: Final[Mapping[str, tuple[str, str]]] = {
 _SMS_FORMATS: Final = ("TEXT_", "MEDIA_", "RCS_")
 _SMS_DELIVERED: Final = frozenset({"DELIVERED", "SUCCESSFUL", "READ"})
 _SMS_UNDER_WAY: Final = frozenset({"PENDING", "QUEUED", "ACCEPTED", "SENT"})
+_SMS_NOT_TOLD: Final = "UNKNOWN"
+"""The carrier said nothing for 72 hours, and never will: it may well have arrived."""
 
 
 class MessageReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -99,34 +102,51 @@ class MessageReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     send_id: str | None = None
     message_id: str | None = None
     addresses: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
+    """Which of them it is about: who bounced, complained, was reached. Empty: all."""
     stop: StopReason | None = None
-    stop_addresses: tuple[str, ...] = ()
-    """Whom the stop is about; empty: `addresses`."""
 
 
 def report_signals(report: MessageReport, *, active_ms: int | None) -> Iterator[Signal]:
-    """The receipt, the stops and the activity of a report; `active_ms`: when the event shows that a
-    human was here, None when it does not.
+    """The receipts, the stops and the activity of a report; `active_ms`: when the event shows that
+    a human was here, None when it does not.
+
+    One message may have gone to several addresses under one id: then each that the report is about
+    has a receipt of its own. Our send id is that of one address, so it has one.
 
     Yields nothing for what names neither message nor address: the caller counts that.
     """
     channel, at_ms = report.channel, report.at_ms
     addresses = _normalised(channel, report.addresses)
-    address = addresses[0] if addresses else None
-    named = report.send_id or report.message_id or address
-    if report.status is not None and named:
-        yield Receipt(
-            at_ms=at_ms,
-            channel=channel,
-            status=report.status,
-            detail=report.detail[:DETAIL_CHARS_MAX],
-            send_id=report.send_id,
-            message_id=report.message_id,
-            address=address,
-        )
+    about: list[str | None] = [*(_normalised(channel, report.about) or addresses)]
+    is_named = report.send_id is not None or report.message_id is not None
+    if not about and is_named:
+        about = [None]
+    if report.status is not None:
+        for address in about[:1] if report.send_id else about:
+            yield Receipt(
+                at_ms=at_ms,
+                channel=channel,
+                status=report.status,
+                detail=report.detail[:DETAIL_CHARS_MAX],
+                send_id=report.send_id,
+                message_id=report.message_id,
+                address=address,
+            )
     if report.stop is not None:
-        for stopped in _normalised(channel, report.stop_addresses) or addresses:
-            yield Stop(at_ms=at_ms, channel=channel, reason=report.stop, address=stopped)
+        for stopped in about:
+            named = stopped is None
+            yield Stop(
+                at_ms=at_ms,
+                channel=channel,
+                reason=report.stop,
+                address=stopped,
+                send_id=report.send_id if named else None,
+                message_id=report.message_id if named else None,
+            )
+    # Of several addresses nobody knows which one opened it: the message says who they are.
+    is_one = len(addresses) == 1 or report.message_id is None
+    address = addresses[0] if addresses and is_one else None
     if active_ms is not None and (report.message_id or address):
         yield Activity(
             at_ms=active_ms,
@@ -157,13 +177,13 @@ def pinpoint_mail(event_type: str, event: EventShape, arrival: Arrival) -> Messa
     mail = facts.mail or MailShape()
     bounce = facts.bounce or BounceShape()
     complaint = facts.complaint or ComplaintShape()
-    stop, stop_addresses = _mail_stop(
-        event_type,
-        bounce_type=bounce.bounce_type,
-        bounced=_recipients(bounce.bounced_recipients, "email_address"),
-        feedback_type=complaint.complaint_feedback_type,
-        complained=_recipients(complaint.complained_recipients, "email_address"),
-    )
+    delivery = facts.delivery or DeliveryShape()
+    about = {
+        "_email.delivered": _texts(delivery.recipients),
+        "_email.hardbounce": _recipients(bounce.bounced_recipients, "email_address"),
+        "_email.softbounce": _recipients(bounce.bounced_recipients, "email_address"),
+        "_email.complaint": _recipients(complaint.complained_recipients, "email_address"),
+    }
     return MessageReport(
         channel=Channel.EMAIL,
         event_type=event_type,
@@ -174,8 +194,8 @@ def pinpoint_mail(event_type: str, event: EventShape, arrival: Arrival) -> Messa
         send_id=_send_id(event),
         message_id=mail.message_id,
         addresses=_texts(mail.destination),
-        stop=stop,
-        stop_addresses=stop_addresses,
+        about=about.get(event_type, ()),
+        stop=_mail_stop(event_type, bounce.bounce_type, complaint.complaint_feedback_type),
     )
 
 
@@ -184,6 +204,7 @@ def pinpoint_sms(event_type: str, event: EventShape, arrival: Arrival) -> Messag
     facts = event.attributes or EventAttributesShape()
     status = (facts.record_status or "").upper()
     opted_out = event_type == "_SMS.OPTOUT" or status == "OPTED_OUT"
+    unknown = event_type == "_SMS.FAILURE" and status == _SMS_NOT_TOLD
     at_ms, unusable = arrival.clamp(event.event_timestamp)
     number = facts.destination_phone_number
     return MessageReport(
@@ -191,7 +212,7 @@ def pinpoint_sms(event_type: str, event: EventShape, arrival: Arrival) -> Messag
         event_type=event_type,
         at_ms=at_ms,
         bad_time=unusable or arrival.unusable,
-        status=_RECEIPT_OF.get(event_type),
+        status=ReceiptStatus.BUFFERED if unknown else _RECEIPT_OF.get(event_type),
         detail=status,
         send_id=_send_id(event),
         message_id=facts.message_id,
@@ -234,13 +255,13 @@ def ses_report(value: Mapping[str, Any], arrival: Arrival) -> MessageReport | No
         event_type = "_email.hardbounce"
     if kind == "Subscription" and (facts.new_topic_preferences or {}).get("unsubscribeAll") is True:
         event_type = "_email.unsubscribe"
-    stop, stop_addresses = _mail_stop(
-        event_type,
-        bounce_type=facts.bounce_type,
-        bounced=_recipients(facts.bounced_recipients, "emailAddress"),
-        feedback_type=facts.complaint_feedback_type,
-        complained=_recipients(facts.complained_recipients, "emailAddress"),
-    )
+    about = {
+        "_email.delivered": _texts(facts.recipients),
+        "_email.delivery_delay": _recipients(facts.delayed_recipients, "emailAddress"),
+        "_email.hardbounce": _recipients(facts.bounced_recipients, "emailAddress"),
+        "_email.softbounce": _recipients(facts.bounced_recipients, "emailAddress"),
+        "_email.complaint": _recipients(facts.complained_recipients, "emailAddress"),
+    }
     stamp = mail.timestamp if kind == "Send" else facts.timestamp
     at_ms, unusable = arrival.clamp(stamp)
     return MessageReport(
@@ -253,8 +274,8 @@ def ses_report(value: Mapping[str, Any], arrival: Arrival) -> MessageReport | No
         send_id=next(iter(_texts((mail.tags or {}).get(SEND_ID_KEY))), None),
         message_id=mail.message_id,
         addresses=_texts(mail.destination),
-        stop=stop,
-        stop_addresses=stop_addresses,
+        about=about.get(event_type, ()),
+        stop=_mail_stop(event_type, facts.bounce_type, facts.complaint_feedback_type),
     )
 
 
@@ -267,7 +288,7 @@ def sms_report(value: Mapping[str, Any], arrival: Arrival) -> MessageReport | No
     if facts.event_type is None or not facts.event_type.startswith(_SMS_FORMATS):
         return None
     said = (facts.message_status or facts.event_type.partition("_")[2]).upper()
-    if facts.is_final is False or said in _SMS_UNDER_WAY:
+    if facts.is_final is False or said in _SMS_UNDER_WAY or said == _SMS_NOT_TOLD:
         status = ReceiptStatus.BUFFERED
     else:
         status = ReceiptStatus.DELIVERED if said in _SMS_DELIVERED else ReceiptStatus.FAILED
@@ -290,22 +311,17 @@ def sms_report(value: Mapping[str, Any], arrival: Arrival) -> MessageReport | No
 
 
 def _mail_stop(
-    event_type: str,
-    *,
-    bounce_type: str | None,
-    bounced: tuple[str, ...],
-    feedback_type: str | None,
-    complained: tuple[str, ...],
-) -> tuple[StopReason | None, tuple[str, ...]]:
-    """Why mail to an address must end, and to whom; no addresses: to whom the mail went."""
+    event_type: str, bounce_type: str | None, feedback_type: str | None
+) -> StopReason | None:
+    """Why mail to those it is about must end; None: it need not."""
     if event_type == "_email.hardbounce" and (bounce_type or "Permanent").lower() == "permanent":
-        return StopReason.HARD_BOUNCED, bounced
+        return StopReason.HARD_BOUNCED
     # "not-spam" is a recipient who takes a mail out of the spam folder.
     if event_type == "_email.complaint" and feedback_type != "not-spam":
-        return StopReason.COMPLAINED, complained
+        return StopReason.COMPLAINED
     if event_type == "_email.unsubscribe":
-        return StopReason.UNSUBSCRIBED, ()
-    return None, ()
+        return StopReason.UNSUBSCRIBED
+    return None
 
 
 def _mail_detail(event_type: str, bounce_type: str | None, bounce_sub_type: str | None) -> str:

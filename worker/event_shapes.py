@@ -123,6 +123,12 @@ class BounceShape(Struct, gc=False):
     bounced_recipients: Any = None
 
 
+class DeliveryShape(Struct, gc=False):
+    """Whom a mail reached."""
+
+    recipients: Any = None
+
+
 class ComplaintShape(Struct, gc=False):
     """Who called a mail spam."""
 
@@ -134,6 +140,7 @@ class MailEventShape(Struct, gc=False):
     """`facets.email_channel.mail_event`."""
 
     mail: MailShape | None = None
+    delivery: DeliveryShape | None = None
     bounce: BounceShape | None = None
     complaint: ComplaintShape | None = None
 
@@ -185,6 +192,8 @@ class SesDetailShape(Struct, rename="camel", gc=False):
     bounced_recipients: Any = None
     complaint_feedback_type: Text | None = None
     complained_recipients: Any = None
+    recipients: Any = None
+    delayed_recipients: Any = None
     new_topic_preferences: dict[str, Any] | None = None
 
 

@@ -26,6 +26,14 @@ def _already_tried(s: Situation) -> Decision | None:
     return s.wait(Reason.ONCE_PER_SILENCE) if tried else None
 
 
+def _may_have_been_tried(s: Situation) -> Decision | None:
+    """The ladder would have begun in a time the state knows nothing of (P1)."""
+    until_ms = s.view.restored.get(s.rule.name)
+    if until_ms is None or s.last_active_ms + s.rule.inactive_for_ms > until_ms:
+        return None
+    return s.wait(Reason.RESTORED)
+
+
 def _too_long_gone(s: Situation) -> Decision | None:
     if s.rule.max_inactive_ms is None:
         return None
@@ -75,6 +83,7 @@ ENTRY: tuple[Check, ...] = (
     Check("the user was ever active", _never_active),
     Check("silent for inactive_for", _not_inactive_yet),
     Check("no ladder yet in this silence", _already_tried),
+    Check("no ladder that a restored state forgot", _may_have_been_tried),
     Check("silent for no longer than max_inactive", _too_long_gone),
     Check("cooldown is over", _cooling_down),
     Check("the rule is enabled", _not_enabled),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from worker.caps import hold_by_limits
+from worker.holds import HOLD_MAX_MS
+from worker.lifetimes import NEEDED_MS
 from worker.model import (
     Action,
     Arm,
@@ -16,12 +18,12 @@ from worker.model import (
     address_hash_of,
 )
 from worker.money import hold_by_budget
-from worker.quiet import hold_until, zone_of
+from worker.quiet import Held, hold_until, zone_of
 from worker.rules.limits import OnHit
 from worker.rules.ruleset import ExitOn, Mode, OnUndeliverable, TemplateProblem
 from worker.rules.zones import UTC_MIDDAY
 from worker.silences import REASONS, silenced
-from worker.situation import HOLD_MAX_MS, Check, Situation, undeliverable
+from worker.situation import Check, Situation, undeliverable
 
 
 def _returned(s: Situation) -> Decision | None:
@@ -122,7 +124,11 @@ def _on_hit(s: Situation, reason: Reason, on_hit: OnHit, until_ms: int) -> Decis
 def _stage_not_due(s: Situation) -> Decision | None:
     assert s.episode is not None
     due_ms = s.episode.stage_due_ms
-    return s.wait(Reason.NOT_YET_DUE, due_ms) if due_ms > s.now_ms else None
+    if due_ms <= s.now_ms:
+        return None
+    if s.is_early:
+        return s.decide(Action.HASTEN, Reason.NOT_DELIVERED)
+    return s.wait(Reason.NOT_YET_DUE, due_ms)
 
 
 def _held_too_long(s: Situation) -> Decision | None:
@@ -183,18 +189,23 @@ def _backing_off(s: Situation) -> Decision | None:
 
 
 def _quiet_hours(s: Situation) -> Decision | None:
-    assert s.stage is not None
-    held = hold_until(
-        s.view,
-        s.stage.channel,
-        s.moment.wall_ms,
-        s.rules.quiet_hours,
-        timezone=s.rules.timezone,
-    )
+    held = _held_at(s, s.moment.wall_ms)
     if held is None:
-        return None
+        # Too little time is left for a call and the shortest life of a message.
+        closes_ms = s.closes_ms
+        if closes_ms is None or closes_ms - s.moment.wall_ms >= NEEDED_MS:
+            return None
+        held = _held_at(s, closes_ms)
+        assert held is not None, "what closes is closed"
     reason = Reason.LAW_WINDOW if held.window.is_law else Reason.QUIET_HOURS
     return _on_hit(s, reason, held.window.on_hit, held.until_ms)
+
+
+def _held_at(s: Situation, at_ms: int) -> Held | None:
+    assert s.stage is not None
+    return hold_until(
+        s.view, s.stage.channel, at_ms, s.rules.quiet_hours, timezone=s.rules.timezone
+    )
 
 
 def _capped(s: Situation) -> Decision | None:
@@ -257,7 +268,7 @@ def _too_fast(s: Situation) -> Decision | None:
     assert s.stage is not None
     wall_ms = s.moment.wall_ms
     free_ms = s.moment.pace.free_ms(
-        s.stage.channel, len(s.recipients), wall_ms, had_slot=s.had_slot
+        s.stage.channel, len(s.recipients), wall_ms, had_slot=s.had_slot, beside=s.starting
     )
     return s.wait(Reason.RATE_WAIT, s.now_ms + free_ms - wall_ms) if free_ms > wall_ms else None
 

@@ -81,6 +81,7 @@ class Ingest:
                 log.warning("state_writable_again", shard=batch.position.shard_id)
             size_bytes = sum(len(record.data) for record in batch.records)
             self._metrics.applied(len(batch.records), size_bytes, effect, applied)
-            if effect.endpoints or effect.stops or applied.episodes_returned:
+            told = applied.episodes_returned or applied.receipts_matched
+            if effect.endpoints or effect.stops or told:
                 self._changed.set()
             return

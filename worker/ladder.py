@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from worker.drafts import changed
 from worker.guards import step
+from worker.holds import HOLDS
 from worker.model import (
     Action,
     Arm,
@@ -41,7 +42,7 @@ from worker.pace import Pace
 from worker.rules.ruleset import OnUncertain, Rule, RuleSet
 from worker.shares import is_in
 from worker.silences import Standing
-from worker.situation import HOLDS, Situation
+from worker.situation import Situation
 
 NOTHING_PAUSED: Mapping[str, Pause] = {}
 
@@ -122,6 +123,7 @@ def _walked(view: UserView, rules: RuleSet, moment: Moment, *, quick: bool) -> _
                     episode=episode,
                     sends=walk.sends,
                     spending=walk.spending,
+                    starting=walk.starting,
                 )
             )
     return walk
@@ -134,6 +136,7 @@ class _Walk:
         self.view = view
         self.sends = view.sends
         self.spending: Counter[Channel] = Counter()
+        self.starting: Counter[Channel] = Counter()
         self.situations: list[Situation] = []
         self.decisions: list[Decision] = []
         self.changed: dict[str, Episode] = {}
@@ -191,13 +194,14 @@ class _Walk:
         self.sends = (*self.sends, _past_send(situation))
         for delivery in deliveries:
             self.spending[delivery.claim.channel] += delivery.claim.cost_micros
+            self.starting[delivery.claim.channel] += 1
 
 
 def _steps_max(situation: Situation) -> int:
-    """Pass every stage of an old ladder, close it, open the new one, pass its stages, close it,
-    wait."""
+    """Pass every stage of an old ladder, one of them before its time, close it, open the new one,
+    pass its stages, close it, wait."""
     new = situation.rules.rule_named(situation.rule.name)
-    return len(situation.rule.stages) + (len(new.stages) if new else 0) + 4
+    return len(situation.rule.stages) + (len(new.stages) if new else 0) + 5
 
 
 def _after(s: Situation, decision: Decision) -> Episode | None:
@@ -211,6 +215,9 @@ def _after(s: Situation, decision: Decision) -> Episode | None:
             return _sent(s)
         case Action.ADVANCE | Action.SKIP:
             return _advanced(s, decision)
+        case Action.HASTEN:
+            assert s.episode is not None
+            return changed(s.episode, stage_due_ms=s.now_ms)
         case Action.CLOSE:
             assert s.episode is not None
             return changed(
@@ -333,7 +340,8 @@ def _deliveries(s: Situation) -> list[Delivery]:
                 channel_type=endpoint.channel_type,
                 address=endpoint.address,
                 message=s.message,
-                ttl_ms=s.stage.ttl_ms,
+                ttl_ms=s.ttl_ms,
+                max_price_micros=s.max_price_micros,
             )
         )
     return deliveries

@@ -83,6 +83,9 @@ class Metrics:
         self.unknown_activities = counter(
             "unknown_activities_total", "Activities of somebody the address book does not know."
         )
+        self.receipts_matched = counter(
+            "receipts_matched_total", "Delivery reports that belong to one of our sends."
+        )
         self.shard_lag = gauge("shard_lag_seconds", "Stream time not yet read.", "shard")
         self.shards = gauge("shards", "Shards by state.", "state")
         self.watermark_age = gauge(
@@ -166,6 +169,7 @@ class Metrics:
         for reason, count in Tally(letter.reason for letter in effect.dead_letters).items():
             self.dead_letters.labels(reason).inc(count)
         self.users_active.inc(applied.users_active)
+        self.receipts_matched.inc(applied.receipts_matched)
         self.unknown_activities.inc(applied.activities_unknown)
         self.episodes.labels(EpisodeOutcome.RETURNED).inc(applied.episodes_returned)
         self.decisions.labels(Reason.ACTIVE_AGAIN).inc(applied.episodes_returned)

@@ -58,12 +58,14 @@ class Reason(StrEnum):
     ONCE_PER_SILENCE = "once_per_silence"
     NOT_ENABLED = "not_enabled"
     NOT_IN_ROLLOUT = "not_in_rollout"
+    RESTORED = "restored"
     IN_FLIGHT = "in_flight"
     # the ladder moves
     INACTIVE = "inactive"
     CLAIMED = "claimed"
     SENT = "sent"
     UNCERTAIN = "uncertain"
+    NOT_DELIVERED = "not_delivered"
     WOULD_SEND = "would_send"
     HOLDOUT = "holdout"
     ONLY_IF = "only_if"
@@ -111,6 +113,8 @@ class Action(StrEnum):
     SEND = "send"
     ADVANCE = "advance"
     SKIP = "skip"
+    HASTEN = "hasten"
+    """The stage it stands before is due now, and not when its wait is over."""
     CLOSE = "close"
 
 
@@ -197,12 +201,18 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """An address must get nothing more on its channel; at once and durably (P5)."""
+    """An address must get nothing more on its channel; at once and durably (P5).
+
+    Without an address it is the one that our send with this id went to, or the message with this
+    id of the provider's.
+    """
 
     at_ms: int
     channel: Channel
     reason: StopReason
-    address: str
+    address: str | None = None
+    send_id: str | None = None
+    message_id: str | None = None
 
 
 class ReceiptStatus(StrEnum):
@@ -210,12 +220,17 @@ class ReceiptStatus(StrEnum):
 
     DELIVERED = "delivered"
     FAILED = "failed"
+    """It did not arrive, and never will."""
+    SOFT_BOUNCED = "soft_bounced"
+    """A mailbox did not take it for a reason that may pass: full, too large, too busy."""
     BUFFERED = "buffered"
+    """The provider has it; nothing final is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """A delivery report for one of our sends, named by our send id or the provider's message id."""
+    """A delivery report for one of our sends, named by our send id or the provider's message id. A
+    message id may be that of several destinations: then `address` says which."""
 
     at_ms: int
     channel: Channel
@@ -422,6 +437,8 @@ class Episode:
     converted_ms: int | None = None
     """When the user did what the rule hopes for, within its window after `last_sent_ms`. Set by the
     store, also on a closed episode."""
+    converted_stage: str | None = None
+    """The last stage sent before that. Set with it."""
 
     @property
     def is_open(self) -> bool:
@@ -469,6 +486,11 @@ class Claim:
     """The result of an earlier call for it is not known: whatever came after, it may have gone."""
     wall_ms: int | None = None
     """`claimed_ms` is stream time; this is the world's, by which limits count. None: the same."""
+    receipt: ReceiptStatus | None = None
+    """What the stream says became of it (receipts.py). Known in a `UserView`, never written."""
+    soft_bounces: int = 0
+    """With the receipt `soft_bounced`: how many such reports in a row there are of the mailbox, of
+    all that was sent there up to this. Known in a `UserView`, never written."""
 
     @property
     def may_have_gone_out(self) -> bool:
@@ -535,6 +557,9 @@ class Delivery:
     message: Message
     ttl_ms: int | None = None
     """How long the provider may try; None: as long as it likes."""
+    max_price_micros: int | None = None
+    """What it may cost at most, in millionths of a US dollar, for providers that refuse what is
+    dearer; None: whatever it costs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -669,6 +694,9 @@ class UserView:
     """Forces the arm of the user's next episodes; None: by the stable hash. For `comeback test`."""
     variants: Mapping[str, str] = field(default_factory=dict)
     """Forces variants, stage to variant. For `comeback test`."""
+    restored: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """Rule to an instant: the state was restored from a copy, and up to then the rule may have sent
+    to anybody what the state does not know of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

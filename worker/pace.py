@@ -8,13 +8,16 @@ it and not over and over.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from worker.model import Channel
 from worker.rules.limits import SendRate
 
 INSTANTS_PER_SPAN = 100
 """How finely a span is remembered; sends count up to one part of this longer than they must."""
+
+NOTHING: Mapping[Channel, int] = MappingProxyType({})
 
 
 class Pace:
@@ -40,11 +43,20 @@ class Pace:
         for rate in self._rates:
             rate.forget_slots()
 
-    def free_ms(self, channel: Channel, sends: int, now_ms: int, *, had_slot: bool = False) -> int:
+    def free_ms(
+        self,
+        channel: Channel,
+        sends: int,
+        now_ms: int,
+        *,
+        had_slot: bool = False,
+        beside: Mapping[Channel, int] = NOTHING,
+    ) -> int:
         """When so many sends may go out: `now_ms`, or their slot. `had_slot`: they had one already
-        and found it taken, for those before them were late; they come before those who had none."""
+        and found it taken, for those before them were late; they come before those who had none.
+        `beside`: what the same look is about to start, and nobody has taken yet."""
         slots = [
-            rate.free_ms(sends, now_ms, had_slot=had_slot)
+            rate.free_ms(sends, now_ms, had_slot=had_slot, beside=rate.counted(beside))
             for rate in self._rates
             if rate.holds_for(channel)
         ]
@@ -79,11 +91,16 @@ class _Rate:
     def holds_for(self, channel: Channel) -> bool:
         return self.of.channel in (None, channel)
 
-    def free_ms(self, sends: int, now_ms: int, *, had_slot: bool) -> int:
-        self._sent.forget(now_ms)
-        if self._fits(sends, now_ms):
+    def counted(self, sends: Mapping[Channel, int]) -> int:
+        """How many of them it holds for."""
+        return sum(count for channel, count in sends.items() if self.holds_for(channel))
+
+    def free_ms(self, sends: int, now_ms: int, *, had_slot: bool, beside: int) -> int:
+        if self._fits(sends, now_ms, beside):
             return now_ms
-        return self._plan(now_ms, had_slot).slot_ms(self._most(sends), self.of.max, now_ms)
+        slot_ms = self._plan(now_ms, had_slot).slot_ms(self._most(sends), self.of.max, now_ms)
+        # What goes beside it is not in the plan. It will be at the next look, which gives a slot.
+        return max(slot_ms, now_ms + 1) if beside else slot_ms
 
     def take(self, sends: int, now_ms: int) -> None:
         self._sent.forget(now_ms)
@@ -99,9 +116,9 @@ class _Rate:
     def forget_slots(self) -> None:
         self._plans.clear()
 
-    def _fits(self, sends: int, now_ms: int) -> bool:
+    def _fits(self, sends: int, now_ms: int, beside: int = 0) -> bool:
         self._sent.forget(now_ms)
-        return self._sent.count + self._most(sends) <= self.of.max
+        return self._sent.count + beside + self._most(sends) <= self.of.max
 
     def _most(self, sends: int) -> int:
         """More than fits a whole span goes out when nothing else is in it: it would wait for

@@ -105,22 +105,47 @@ def hold_until(
     goes before the fallback of the windows. Pass the same tuple of windows at every call: what is
     known of it is kept.
     """
-    if not quiet_hours:
-        return None
-    windows = _window_set(quiet_hours)
-    groups = _matching(windows, match_facts(view, channel).several(windows.names))
+    groups = _groups(view, channel, quiet_hours)
     if not groups:
         return None
-    placed = tuple(
-        [
-            (group.weeks, zone_of(view, group.assume, timezone or group.otherwise).names)
-            for group in groups
-        ]
-    )
+    placed = _placed(view, groups, timezone)
     until_ms = _first_open_ms(placed, now_ms)
     if until_ms == now_ms:
         return None
     return Held(until_ms, _closed_window(groups, placed, now_ms))
+
+
+def closes_ms(
+    view: UserView,
+    channel: Channel,
+    now_ms: int,
+    quiet_hours: Sequence[QuietHours],
+    *,
+    timezone: str | None = None,
+) -> int | None:
+    """The first instant after `now_ms` at which a message may no longer arrive, for one that may
+    go out now (`hold_until` has nothing to say). None: not within the next `SEARCH_MS_MAX`.
+
+    A provider that tries for longer would deliver at night (P6).
+    """
+    groups = _groups(view, channel, quiet_hours)
+    return _first_closed_ms(_placed(view, groups, timezone), now_ms) if groups else None
+
+
+def _groups(
+    view: UserView, channel: Channel, quiet_hours: Sequence[QuietHours]
+) -> tuple[_Group, ...]:
+    """The windows that match a user."""
+    if not quiet_hours:
+        return ()
+    windows = _window_set(quiet_hours)
+    return _matching(windows, match_facts(view, channel).several(windows.names))
+
+
+def _placed(view: UserView, groups: Sequence[_Group], timezone: str | None) -> _Placed:
+    """Their open hours, each with the zones the user may be in."""
+    places = [zone_of(view, group.assume, timezone or group.otherwise).names for group in groups]
+    return tuple(zip((group.weeks for group in groups), places, strict=True))
 
 
 def local_day_start_ms(zone: Zone, now_ms: int, days: int = 1) -> int:
@@ -251,6 +276,21 @@ def _first_open_ms(placed: _Placed, now_ms: int) -> int:
         if index < len(instants):
             return min(instants[index], end_ms)
     return end_ms
+
+
+def _first_closed_ms(placed: _Placed, now_ms: int) -> int | None:
+    """When that which is open now closes."""
+    end_ms = now_ms + SEARCH_MS_MAX
+    at_ms = now_ms
+    for week in range(now_ms // WEEK_MS, end_ms // WEEK_MS + 1):
+        instants = _all_open(placed, week)
+        index = bisect_right(instants, at_ms)
+        if not index % 2:
+            return at_ms
+        at_ms = instants[index]
+        if at_ms < (week + 1) * WEEK_MS:
+            return at_ms if at_ms < end_ms else None
+    return None
 
 
 # Nobody knows the zone: between 12:00 and 13:00 UTC it is day or evening from New York to Beijing,

@@ -57,7 +57,8 @@ class Reload:
         self._metrics = metrics
         self._asked = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
-        self._looked_at = fingerprint(folder)
+        # Not what stands in the folder now: a standby read its rules when it began to wait.
+        self._looked_at = ""
         metrics.rules_in_force(in_force.revision, now_ms=clock.now_ms())
 
     def ask(self) -> None:

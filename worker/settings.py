@@ -25,6 +25,7 @@ from pydantic import (
 
 from worker.errors import SettingsError
 from worker.event_dialects import Reader
+from worker.lifetimes import CALL_MS_MAX
 from worker.model import STREAM_BEHIND_MS_MAX
 from worker.rules.dialects import readers_of
 from worker.rules.durations import parse_duration, written
@@ -86,11 +87,38 @@ def _token(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _unsubscribe_url(value: str) -> str:
+    # It becomes a header: printable ASCII (RFC 5322) within angle brackets (RFC 2369).
+    bare = re.sub(r"\{(user_id|send_id)\}", "", value)
+    if not re.fullmatch(r"((https://|mailto:)[!-~]+)?", bare):
+        raise ValueError("it must begin with https:// or mailto: and be ASCII without spaces")
+    if re.search(r"[<>{}]", bare):
+        raise ValueError("it may have {user_id} and {send_id} and no other < > { }")
+    return value
+
+
+def _phone_number(value: str) -> str:
+    if not re.fullmatch(r"(\+[1-9][0-9]{6,14})?", value):
+        raise ValueError("it must be + and up to 15 digits, such as +4915112345678")
+    return value
+
+
 _DURATION = BeforeValidator(_duration)
 Milliseconds = Annotated[int, _DURATION]
 """A duration such as `5s`, `2h30m`, `7d`; milliseconds inside."""
 BindAddress = Annotated[str, AfterValidator(_address)]
 StreamName = Annotated[str, AfterValidator(_stream)]
+UnsubscribeUrl = Annotated[str, AfterValidator(_unsubscribe_url)]
+PhoneNumber = Annotated[str, AfterValidator(_phone_number)]
+
+NEEDED_BY: Mapping[str, str] = {
+    "pinpoint": "pinpoint_application_id",
+    "ses": "email_from",
+    "end_user_messaging": "sms_origination_identity",
+}
+"""Sender to the setting it cannot do without."""
+OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: value or None)]
+"""A file that need not be; empty is none."""
 Token = Annotated[SecretStr | None, AfterValidator(_token)]
 """A secret, which nothing prints; empty is none."""
 
@@ -117,12 +145,66 @@ class Settings(BaseModel):
         description="In which formats events are, the first that fits: names, and files of"
         " formats of your own (docs/events.md).",
     )
-    pinpoint_application_id: str = Field(
-        default="", description="Pinpoint / End User Messaging application to send with."
+    push_sender: Literal["pinpoint"] = Field(default="pinpoint", description="What sends pushes.")
+    email_sender: Literal["ses", "pinpoint"] = Field(
+        default="ses", description="What sends e-mail: ses, or pinpoint where it still does."
     )
-    email_from: str = Field(default="", description="From address of the e-mail stage.")
-    sms_origination_number: str = Field(default="", description="Number SMS come from.")
-    sms_sender_id: str = Field(default="", description="Sender id of SMS, where countries know it.")
+    sms_sender: Literal["pinpoint", "end_user_messaging"] = Field(
+        default="pinpoint", description="What sends SMS."
+    )
+    pinpoint_application_id: str = Field(
+        default="",
+        description="Pinpoint / End User Messaging application that pinpoint sends with.",
+    )
+    email_from: str = Field(
+        default="",
+        description="From address of e-mail: shop@example.com or Shop <shop@example.com>.",
+    )
+    email_reply_to: str = Field(
+        default="", description="Addresses that replies go to, with commas between them (ses)."
+    )
+    ses_configuration_set: str = Field(
+        default="", description="Configuration set of mail; its events are the receipts (ses)."
+    )
+    ses_from_arn: str = Field(
+        default="", description="ARN of the From identity, when another account owns it (ses)."
+    )
+    ses_feedback_to: str = Field(
+        default="", description="Address that SES forwards bounces and complaints to (ses)."
+    )
+    ses_feedback_arn: str = Field(
+        default="",
+        description="ARN of that address's identity, when another account owns it (ses).",
+    )
+    unsubscribe_url: UnsubscribeUrl = Field(
+        default="",
+        description="List-Unsubscribe of mail: https://... (one click) or mailto:..., in which"
+        " {user_id} and {send_id} are filled in (ses).",
+    )
+    sms_origination_number: str = Field(default="", description="Number SMS come from (pinpoint).")
+    sms_sender_id: str = Field(
+        default="", description="Sender id of SMS, where countries know it (pinpoint)."
+    )
+    sms_origination_identity: str = Field(
+        default="",
+        description="Phone number, sender id or pool SMS come from: its id or ARN"
+        " (end_user_messaging).",
+    )
+    sms_configuration_set: str = Field(
+        default="",
+        description="Configuration set of SMS; its events are the receipts (end_user_messaging).",
+    )
+    sms_check_number: PhoneNumber = Field(
+        default="",
+        description="A number of your own: at every start AWS is asked by a dry run whether an SMS"
+        " to it would go out (end_user_messaging).",
+    )
+    sms_india_entity_id: str = Field(
+        default="", description="Principal entity id (DLT) of SMS to India (end_user_messaging)."
+    )
+    sms_india_template_id: str = Field(
+        default="", description="Template id (DLT) of SMS to India (end_user_messaging)."
+    )
     sms_message_type: Literal["PROMOTIONAL", "TRANSACTIONAL"] = Field(
         default="PROMOTIONAL", description="What SMS are declared as."
     )
@@ -134,7 +216,7 @@ class Settings(BaseModel):
         default=None,
         description="Who sends it may POST /-/reload; without it nobody may.",
     )
-    http_token_file: Path | None = Field(
+    http_token_file: OptionalPath = Field(
         default=None, description="A file that holds the token, such as a mounted secret."
     )
     poll_interval: Milliseconds = Field(
@@ -156,7 +238,10 @@ class Settings(BaseModel):
         default=8, ge=1, le=256, description="Provider calls under way at once."
     )
     call_timeout: Milliseconds = Field(
-        default=10_000, ge=100, le=120_000, description="How long a provider may take to answer."
+        default=10_000,
+        ge=100,
+        le=CALL_MS_MAX,
+        description="How long a provider may take to answer.",
     )
     drain_timeout: Milliseconds = Field(
         default=25_000,
@@ -174,6 +259,12 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The quietest level that is shown."
     )
+
+    @property
+    def needed_to_send(self) -> tuple[str, ...]:
+        """The settings that the chosen senders cannot do without."""
+        chosen = (self.push_sender, self.email_sender, self.sms_sender)
+        return tuple(name for sender, name in NEEDED_BY.items() if sender in chosen)
 
     def require(self, *names: str) -> None:
         """Raises SettingsError naming every variable of `names` that is empty."""
@@ -287,7 +378,10 @@ def _objection(name: str, detail: Any) -> str:
 
 
 def in_words(name: str, value: object) -> str:
-    """A value of a setting as it is written in the environment: `5m`, `true`, `rules`."""
+    """A value of a setting as it is written in the environment: `5m`, `true`, `rules`; empty when
+    there is none."""
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int) and _DURATION in Settings.model_fields[name].metadata:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from worker.holds import HOLD_MAX_MS, HOLDS
 from worker.lazily import lazy
+from worker.lifetimes import ttl_until
 from worker.model import (
-    DAY_MS,
     Action,
     Channel,
     Claim,
@@ -29,9 +30,12 @@ from worker.model import (
     address_hash_of,
 )
 from worker.moment import Moment
+from worker.quiet import closes_ms
+from worker.receipts import did_not_arrive
 from worker.rules.facts import LazyContext, match_facts
 from worker.rules.messages import decorated
 from worker.rules.ruleset import (
+    OnFailed,
     OnUncertain,
     OnUndeliverable,
     Rule,
@@ -44,39 +48,7 @@ from worker.rules.sms import parts
 from worker.rules.zones import country_of_phone
 from worker.shares import variant_for
 
-HOLD_MAX_MS = 30 * DAY_MS
-"""A due stage that could not go out for this long closes its episode as `expired`."""
-
-HOLDS = frozenset(
-    {
-        Reason.QUIET_HOURS,
-        Reason.LAW_WINDOW,
-        Reason.CAP,
-        Reason.MIN_GAP,
-        Reason.PRIORITY_LOST,
-        Reason.RATE_WAIT,
-        Reason.BUDGET,
-        Reason.SILENCED,
-        Reason.PAUSED,
-        Reason.KILL_SWITCH,
-        Reason.PROVIDER_THROTTLED,
-        Reason.TEMPORARY_FAILURE,
-        Reason.UNCERTAIN,
-        Reason.CHANNEL_PAUSED,
-        Reason.TEMPLATE_ERROR,
-        # for stages that wait for an address, on_undeliverable says so
-        Reason.NO_ADDRESS,
-        Reason.INVALID_ADDRESS,
-        Reason.OPTED_OUT,
-        Reason.INACTIVE_ADDRESS,
-        Reason.SUPPRESSED,
-        Reason.PERMANENT_FAILURE,
-        Reason.ATTEMPTS_EXHAUSTED,
-        Reason.MAX_PRICE,
-    }
-)
-"""Reasons for which a due stage waits."""
-
+DOLLAR = "USD"
 
 _OF_THE_USER = ("matched", "all_opted_out", "deleted", "previous")
 """What is the same in every step of a look under one rule."""
@@ -111,6 +83,8 @@ class Situation:
     """The user's past sends, and those of this look."""
     spending: Mapping[Channel, int]
     """What this look is about to spend, in millionths of the currency."""
+    starting: Mapping[Channel, int]
+    """How many sends this look is about to start."""
 
     def before(self, episode: Episode | None) -> Situation:
         """The same, with the episode as a step left it."""
@@ -122,6 +96,7 @@ class Situation:
             episode=episode,
             sends=self.sends,
             spending=self.spending,
+            starting=self.starting,
         )
         known = self.__dict__
         following.__dict__.update((name, known[name]) for name in _OF_THE_USER if name in known)
@@ -218,6 +193,26 @@ class Situation:
         return Reason.UNCERTAIN if any(c.may_have_gone_out for c in self.claims) else None
 
     @lazy
+    def is_early(self) -> bool:
+        """Is the stage due before its time, because the one before it did not arrive? Only for as
+        long as the episode stands before the very next one."""
+        assert self.episode is not None
+        if self.episode.last_stage is None:
+            return False
+        before = self.rule.stage_named(self.episode.last_stage)
+        if before is None or before.on_failed is not OnFailed.NEXT_STAGE:
+            return False
+        following = self.rule.stage_after(before.name)
+        if following is None or following.name != self.episode.stage:
+            return False
+        claims = [
+            claim
+            for claim in self.view.claims
+            if claim.episode_id == self.episode.episode_id and claim.stage == before.name
+        ]
+        return did_not_arrive(claims, before.soft_bounces or 1)
+
+    @lazy
     def targets(self) -> tuple[Endpoint, ...]:
         """The endpoints this stage would go to: live, one per address, and not yet answered for.
 
@@ -280,6 +275,33 @@ class Situation:
             return decorated(message, self.stage.channel, legal) if legal else message
         except TemplateProblem as problem:
             return problem
+
+    @lazy
+    def closes_ms(self) -> int | None:
+        """When quiet hours begin for the stage that may go out now, by the wall clock; None: not
+        for a week."""
+        assert self.stage is not None
+        return closes_ms(
+            self.view,
+            self.stage.channel,
+            self.moment.wall_ms,
+            self.rules.quiet_hours,
+            timezone=self.rules.timezone,
+        )
+
+    @property
+    def ttl_ms(self) -> int | None:
+        """How long the provider may try."""
+        assert self.stage is not None
+        return ttl_until(self.closes_ms, self.moment.wall_ms, most_ms=self.stage.ttl_ms)
+
+    @property
+    def max_price_micros(self) -> int | None:
+        """What the provider may charge, in millionths of a US dollar, in which alone it can be
+        told."""
+        assert self.stage is not None
+        told = self.rules.prices.currency == DOLLAR
+        return self.stage.max_price_micros if told else None
 
     @lazy
     def costs(self) -> Mapping[str, int]:

@@ -12,10 +12,14 @@ from tests.acceptance.world import LADDER, World, address, pause, until, world
 SHADOW = LADDER.replace("mode: live", "mode: shadow")
 
 
-async def post(one: World, path: str) -> tuple[int, str]:
+TOKEN = "a-token-of-the-tests"
+
+
+async def post(one: World, path: str, token: str = TOKEN) -> tuple[int, str]:
+    headers = {"Authorization": f"Bearer {token}"}
     async with (
         aiohttp.ClientSession() as session,
-        session.post(f"http://{one.http}{path}") as answer,
+        session.post(f"http://{one.http}{path}", headers=headers) as answer,
     ):
         return answer.status, await answer.text()
 
@@ -35,8 +39,9 @@ async def test_a_rule_goes_live_without_a_restart(tmp_path: Path) -> None:
 
 async def test_a_broken_edit_is_refused_and_the_rules_in_force_go_on(tmp_path: Path) -> None:
     async with world(tmp_path) as one:
-        worker = await one.start_ready()
+        worker = await one.start_ready(COMEBACK_HTTP_TOKEN=TOKEN)
         (one.rules / "rules.yaml").write_text(LADDER.replace("inactive_for", "inactve_for"))
+        assert (await post(one, "/-/reload", "another-token-of-them"))[0] == 401
         status, text = await post(one, "/-/reload")
         assert status == 400
         assert 'did you mean "inactive_for"' in text

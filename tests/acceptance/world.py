@@ -10,24 +10,27 @@ import asyncio
 import json
 import os
 import socket
+import struct
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import aiohttp
 
 from worker.model import CHANNEL_OF_TYPE
 from worker.sandbox.kinesis import KinesisServer
 from worker.sandbox.pinpoint import PinpointStub
-from worker.sandbox.pinpoint import Send as StubSend
 from worker.sandbox.processes import Child
+from worker.sandbox.provider import Send as StubSend
 from worker.sandbox.stream import SimulatedStream
 
+ROOT = Path(__file__).resolve().parents[2]
 STREAM = "events"
-READY_SECONDS_MAX = 30.0
+READY_SECONDS_MAX = 90.0
 POLL_SECONDS = 0.1
 
 LADDER = """
@@ -42,6 +45,26 @@ rules:
       - {name: email, channel: email, after: 2s, message: {subject: Hello, text: Come back}}
       - {name: sms, channel: sms, after: 2s, message: {body: Come back}}
 """
+
+
+class BentClock:
+    """A clock that a test moves: its own, that of a sandbox server, and that of a worker that is
+    started with `CLOCK_FILE` (see `saboteur`)."""
+
+    def __init__(self, path: Path, offset_ms: int = 0) -> None:
+        self.path = path
+        path.write_bytes(bytes(8))
+        self.offset_ms = 0
+        self.step_to(offset_ms)
+
+    def step_to(self, offset_ms: int) -> None:
+        """From now on the clock is that far ahead of the machine's."""
+        self.offset_ms = offset_ms
+        with self.path.open("r+b") as file:
+            file.write(struct.pack("<q", offset_ms))
+
+    def now_ms(self) -> int:
+        return now_ms() + self.offset_ms
 
 
 def now_ms() -> int:
@@ -69,12 +92,12 @@ async def until(condition: Any, what: str, seconds: float = 20.0) -> None:
 class World:
     """One local AWS, one state file, one rules folder, and any number of worker processes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kinesis: KinesisServer | None = None) -> None:
         self.folder = folder
         self.rules = folder / "rules"
         self.state = folder / "comeback.db"
         self.http = f"127.0.0.1:{free_port()}"
-        self.kinesis = KinesisServer()
+        self.kinesis = kinesis or KinesisServer()
         self.pinpoint = PinpointStub()
         self.environment: dict[str, str] = {}
         self._children: list[Child] = []
@@ -110,6 +133,7 @@ class World:
             "COMEBACK_STATE": str(self.state),
             "COMEBACK_RULES": str(self.rules),
             "COMEBACK_PINPOINT_APPLICATION_ID": "app",
+            "COMEBACK_EMAIL_SENDER": "pinpoint",
             "COMEBACK_HTTP": self.http,
             "COMEBACK_POLL_INTERVAL": "200ms",
             "COMEBACK_SWEEP_INTERVAL": "100ms",
@@ -117,22 +141,30 @@ class World:
             "COMEBACK_DRAIN_TIMEOUT": "5s",
         }
 
-    async def close(self) -> None:
+    async def stop_workers(self) -> None:
+        """Kills every worker there is."""
         for child in self._children:
             await asyncio.to_thread(child.kill)
+
+    async def close(self) -> None:
+        await self.stop_workers()
         await self.pinpoint.stop()
         await self.kinesis.stop()
 
-    def start(self, **changes: str) -> Child:
-        """Starts `comeback run`; `changes` are environment variables."""
+    def start(self, *, module: str = "worker", **changes: str) -> Child:
+        """Starts `comeback run`; `changes` are environment variables, `module` is what runs."""
         child = Child(
-            "worker",
+            module,
             ["run"],
             log=self.folder / f"worker-{len(self._children)}.log",
-            environment=self.environment | changes,
+            environment=self.environment | {"PYTHONPATH": str(ROOT)} | changes,
         )
         self._children.append(child)
         return child
+
+    def start_sabotaged(self, **changes: str) -> Child:
+        """Starts `comeback run` with a saboteur inside; see `saboteur` for KILL_AT and others."""
+        return self.start(module="tests.acceptance.saboteur", **changes)
 
     async def start_ready(self, **changes: str) -> Child:
         """Starts `comeback run` and waits until it is at work."""
@@ -147,12 +179,12 @@ class World:
 
         await until(answers, "the worker is ready", READY_SECONDS_MAX)
 
-    async def get(self, path: str) -> int | None:
-        """Status of a GET on the worker's port; None when nobody answers."""
+    async def get(self, path: str, http: str = "") -> int | None:
+        """Status of a GET on a worker's port; None when nobody answers."""
         try:
             async with (
                 aiohttp.ClientSession() as session,
-                session.get(f"http://{self.http}{path}") as answer,
+                session.get(f"http://{http or self.http}{path}") as answer,
             ):
                 return answer.status
         except aiohttp.ClientError:
@@ -182,8 +214,8 @@ class World:
         return process.returncode, output.decode()
 
     async def state_json(self) -> dict[str, Any]:
-        """`comeback state --json`."""
-        code, output = await self.command("state", "--json")
+        """`comeback state --json`, with every uncertain send."""
+        code, output = await self.command("state", "--json", "--uncertain", "100000")
         assert code == 0, output
         document: dict[str, Any] = json.loads(output)
         return document
@@ -203,10 +235,15 @@ class World:
 
 @asynccontextmanager
 async def world(
-    folder: Path, *, rules: str = LADDER, kinesis_url: str | None = None, shards: int = 2
+    folder: Path,
+    *,
+    rules: str = LADDER,
+    kinesis_url: str | None = None,
+    shards: int = 2,
+    kinesis: KinesisServer | None = None,
 ) -> AsyncIterator[World]:
     """A world that is taken down with everything in it."""
-    one = World(folder)
+    one = World(folder, kinesis)
     await one.open(rules=rules, kinesis_url=kinesis_url, shards=shards)
     try:
         yield one
@@ -219,7 +256,7 @@ def address(user: str, channel_type: str) -> str:
     if channel_type == "EMAIL":
         return f"{user}@example.com"
     if channel_type == "SMS":
-        return f"+1555{sum(user.encode()) % 1000:03d}{len(user):04d}"
+        return f"+1555{crc32(user.encode()) % 10_000_000:07d}"
     return f"token-{user}"
 
 

@@ -39,8 +39,8 @@ LAYERS: Mapping[str, Layer] = {
     # Pure and synchronous: data in, decision out.
     "core": Layer(
         modules="model drafts errors events event_* recency addresses countries ladder guards"
-        " guards_* caps lazily situation moment quiet money pace shares silences retry rules"
-        " rules.*",
+        " guards_* caps holds lazily lifetimes situation moment quiet money pace shares silences"
+        " retry receipts rules rules.*",
         never=frozenset({"asyncio"}) | AWS | STATE | WATCHING | OUTSIDE,
     ),
     "ports": Layer(
@@ -91,7 +91,7 @@ LAYERS: Mapping[str, Layer] = {
         never=AWS | STATE | WATCHING | OUTSIDE,
     ),
     "app": Layer(
-        modules="app",
+        modules="app channels",
         may_import="core ports clock instruments kinesis store senders loops web settings",
     ),
     # The core in virtual time: rule tests, backtests, plans. The state it needs is its own.
@@ -116,10 +116,22 @@ LAYERS: Mapping[str, Layer] = {
         may_import="core ports clock kinesis",
         never=STATE | {"prometheus_client"},
     ),
+    # Address books in files and in S3. What is written of them the store decides.
+    "imports": Layer(
+        modules="imports imports.*",
+        may_import="core ports",
+        never=STATE | {"prometheus_client"},
+    ),
+    # Asks of everything whether it is in place; changes nothing.
+    "doctor": Layer(
+        modules="doctor doctor.*",
+        may_import="core ports clock settings kinesis store senders",
+        never=WATCHING,
+    ),
     "cli": Layer(
         modules="cli cli.*",
         may_import="core ports clock instruments store settings rehearsal ruletests backtest"
-        " recordings app",
+        " recordings imports app doctor",
         never=AWS,
     ),
     "main": Layer(modules="__main__", may_import="cli"),

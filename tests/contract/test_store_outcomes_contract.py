@@ -171,7 +171,8 @@ def receipt(status: ReceiptStatus, **which: str) -> Receipt:
     [
         (ReceiptStatus.DELIVERED, ClaimState.SENT),
         (ReceiptStatus.BUFFERED, ClaimState.SENT),
-        (ReceiptStatus.FAILED, ClaimState.UNCERTAIN),
+        (ReceiptStatus.FAILED, ClaimState.SENT),
+        (ReceiptStatus.SOFT_BOUNCED, ClaimState.SENT),
     ],
 )
 async def test_a_receipt_resolves_an_uncertain_send(

@@ -9,7 +9,7 @@ import pytest
 from tests.core import samples
 from tests.core.event_reading import read, reasons, signals
 from tests.core.samples import ARRIVAL_MS, EVENT_MS, MAIL, MESSAGE_ID, PHONE, SEND_ID, Event
-from worker.model import Channel, DeadReason, Receipt, ReceiptStatus, Stop, StopReason
+from worker.model import Activity, Channel, DeadReason, Receipt, ReceiptStatus, Stop, StopReason
 
 MAIL_STOPS = [
     (samples.mail_event("hardbounce"), StopReason.HARD_BOUNCED, ARRIVAL_MS),
@@ -90,7 +90,58 @@ def test_a_soft_bounce_and_a_change_of_mind_stop_nobody(event: Event) -> None:
     assert stops(event) == []
 
 
-def test_a_stop_that_names_no_address_is_a_dead_letter() -> None:
+def test_a_stop_without_an_address_names_the_message() -> None:
+    unsubscribed = samples.mail_event("unsubscribe")
+    del unsubscribed["facets"]["email_channel"]["mail_event"]["mail"]["destination"]
+    opted_out = samples.sms_event("OPTOUT", "")
+    del opted_out["attributes"]["destination_phone_number"]
+    for event, channel, reason in (
+        (unsubscribed, Channel.EMAIL, StopReason.UNSUBSCRIBED),
+        (opted_out, Channel.SMS, StopReason.OPTED_OUT),
+    ):
+        (stop,) = stops(event)
+        assert (stop.channel, stop.reason) == (channel, reason)
+        assert (stop.address, stop.message_id) == (None, MESSAGE_ID)
+
+
+TWO = ["a@example.com", "B@example.com"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "details", "about"),
+    [
+        ("Send", {}, TWO),
+        ("Delivery", {"recipients": TWO[1:]}, TWO[1:]),
+        ("DeliveryDelay", {"delayedRecipients": [{"emailAddress": TWO[0]}]}, TWO[:1]),
+        (
+            "Bounce",
+            {"bounceType": "Transient", "bouncedRecipients": [{"emailAddress": TWO[1]}]},
+            TWO[1:],
+        ),
+        ("Reject", {}, TWO),
+    ],
+)
+@pytest.mark.parametrize("tagged", [False, True])
+def test_every_address_a_report_is_about_has_a_receipt(
+    kind: str, details: Event, about: list[str], tagged: bool
+) -> None:
+    event = samples.ses_event(kind, details)
+    event["mail"]["destination"] = TWO
+    event["mail"]["tags"] = {"send_id": [SEND_ID]} if tagged else {}
+    found = [signal.address for signal in signals(event) if isinstance(signal, Receipt)]
+    expected = [address.lower() for address in about]
+    assert found == (expected[:1] if tagged else expected), "a send id is that of one address"
+
+
+def test_who_of_several_opened_a_mail_only_the_message_can_tell() -> None:
+    event = samples.ses_event("Click", {})
+    event["mail"]["destination"] = TWO
+    (activity,) = signals(event)
+    assert isinstance(activity, Activity)
+    assert (activity.message_id, activity.address) == (MESSAGE_ID, None)
+
+
+def test_a_stop_that_names_nothing_is_a_dead_letter() -> None:
     for event in (
         samples.sms_event("OPTOUT", attributes={}),
         samples.mail_event("unsubscribe", facets={}),
@@ -104,10 +155,20 @@ RECEIPTS = [
     (samples.sms_event("BUFFERED", "SUCCESSFUL"), ReceiptStatus.BUFFERED, "SUCCESSFUL"),
     (samples.sms_event("SUCCESS", "DELIVERED"), ReceiptStatus.DELIVERED, "DELIVERED"),
     (samples.sms_event("FAILURE", "UNREACHABLE"), ReceiptStatus.FAILED, "UNREACHABLE"),
+    (
+        samples.sms_event("FAILURE", "CARRIER_UNREACHABLE"),
+        ReceiptStatus.FAILED,
+        "CARRIER_UNREACHABLE",
+    ),
+    (samples.sms_event("FAILURE", "UNKNOWN"), ReceiptStatus.BUFFERED, "UNKNOWN"),
     (samples.mail_event("send"), ReceiptStatus.BUFFERED, "send"),
     (samples.mail_event("delivered"), ReceiptStatus.DELIVERED, "delivered"),
     (samples.mail_event("hardbounce"), ReceiptStatus.FAILED, "hardbounce Permanent General"),
-    (samples.mail_event("softbounce"), ReceiptStatus.FAILED, "softbounce Transient MailboxFull"),
+    (
+        samples.mail_event("softbounce"),
+        ReceiptStatus.SOFT_BOUNCED,
+        "softbounce Transient MailboxFull",
+    ),
     (samples.mail_event("rejected"), ReceiptStatus.FAILED, "rejected"),
     (samples.mail_event("rendering_failure"), ReceiptStatus.FAILED, "rendering_failure"),
     (samples.ses_event("Send"), ReceiptStatus.BUFFERED, "send"),
@@ -117,13 +178,14 @@ RECEIPTS = [
     (samples.ses_event("Rendering Failure"), ReceiptStatus.FAILED, "rendering_failure"),
     (
         samples.ses_event("Bounce", {"bounceType": "Transient"}),
-        ReceiptStatus.FAILED,
+        ReceiptStatus.SOFT_BOUNCED,
         "softbounce Transient",
     ),
     (samples.text_event("DELIVERED"), ReceiptStatus.DELIVERED, "DELIVERED"),
     (samples.text_event("SUCCESSFUL", isFinal=False), ReceiptStatus.BUFFERED, "SUCCESSFUL"),
     (samples.text_event("QUEUED"), ReceiptStatus.BUFFERED, "QUEUED"),
     (samples.text_event("CARRIER_BLOCKED"), ReceiptStatus.FAILED, "CARRIER_BLOCKED"),
+    (samples.text_event("UNKNOWN", isFinal=True), ReceiptStatus.BUFFERED, "UNKNOWN"),
 ]
 
 

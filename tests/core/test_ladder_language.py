@@ -608,3 +608,11 @@ def test_switches_are_not_the_ladder() -> None:
         )
     )
     assert lived.until(20) == [(7, "push"), (9, "email")]
+
+
+def test_a_provider_is_told_in_dollars_what_an_sms_may_cost() -> None:
+    ladder = rule(stages=(stage("sms", max_price_micros=80_000),))
+    for currency, told in (("USD", 80_000), ("EUR", None)):
+        rules = replace(rule_set(ladder), prices=Prices(currency=currency))
+        looked = look(life(ladder).view(), rules, day(7))
+        assert [delivery.max_price_micros for delivery in looked.deliveries] == [told]

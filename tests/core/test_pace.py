@@ -132,3 +132,11 @@ def test_everybody_gets_out_in_the_time_the_rate_needs(sends: list[int], sweep_m
         waiting = left
         now_ms += sweep_ms
         assert now_ms < (len(sends) + 2) * 2 * (SECOND_MS + 2 * sweep_ms), "somebody starves"
+
+
+def test_what_one_look_starts_counts_for_the_rest_of_it() -> None:
+    pace = Pace([EACH_SECOND, SMS_ONLY])
+    beside = {Channel.SMS: 2, Channel.PUSH: 1}
+    assert pace.free_ms(Channel.SMS, 1, 0, beside=beside) > 0
+    assert pace.free_ms(Channel.PUSH, 2, 0, beside=beside) == 0
+    assert pace.free_ms(Channel.PUSH, 3, 0, beside=beside) > 0

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from worker.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Channel, Endpoint, UserView
@@ -21,6 +21,7 @@ from worker.quiet import (
     Held,
     Zone,
     ZoneSource,
+    closes_ms,
     hold_until,
     local_day_end_ms,
     local_day_start_ms,
@@ -436,6 +437,50 @@ def test_a_hold_is_exact_to_the_millisecond(
     if now_ms < until_ms < now_ms + SEARCH_MS_MAX:
         assert is_quiet([name], windows, until_ms - 1)
         assert not is_quiet([name], windows, until_ms)
+
+
+def first_closed_ms(
+    names: Sequence[str], windows: Sequence[QuietHours], now_ms: int, step_ms: int = MINUTE_MS
+) -> int | None:
+    """The oracle: walks until a window is closed in any zone."""
+    walked = range(now_ms, now_ms + SEARCH_MS_MAX, step_ms)
+    return next((at for at in walked if is_quiet(names, windows, at)), None)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    name=st.sampled_from(ZONES),
+    which=st.integers(0, 3),
+    before_minutes=st.integers(-180, 7 * DAY_MINUTES),
+    windows=windows_drawn,
+)
+@example(name="Africa/Cairo", which=0, before_minutes=90, windows=(window("01:30", "01:45"),))
+def test_a_message_has_time_until_the_very_first_closed_minute(
+    name: str, which: int, before_minutes: int, windows: tuple[QuietHours, ...]
+) -> None:
+    changes = clock_changes(name)
+    now_ms = changes[which % len(changes)] - before_minutes * MINUTE_MS
+    now_ms = opens_ms(user(timezone=name), now_ms, windows)
+    assume(not is_quiet([name], windows, now_ms))
+    found = closes_ms(user(timezone=name), Channel.PUSH, now_ms, windows)
+    assert found == first_closed_ms([name], windows, now_ms)
+
+
+def test_of_several_zones_the_first_night_ends_the_time() -> None:
+    night = window("21:00", "08:00")
+    several = user(country="RU")
+    now_ms = opens_ms(several, ms("2026-03-10 00:00"), (night,))
+    names = zones_of_country("RU")
+    closes = closes_ms(several, Channel.PUSH, now_ms, (night,))
+    assert closes == first_closed_ms(names, (night,), now_ms)
+
+
+def test_without_a_window_that_closes_there_is_all_the_time() -> None:
+    always = QuietHours(name="always", open_week=(((0, 1440),),) * 7)
+    for windows in ((), (always,)):
+        assert (
+            closes_ms(user(timezone="UTC"), Channel.PUSH, ms("2026-03-10 00:00"), windows) is None
+        )
 
 
 SHORT_SUNDAY = QuietHours(

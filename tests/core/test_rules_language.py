@@ -23,6 +23,7 @@ from worker.rules.ruleset import (
     ExitOn,
     Goal,
     OnEdit,
+    OnFailed,
     OnUncertain,
     OnUndeliverable,
     RuleGoal,
@@ -280,7 +281,9 @@ DEFAULTS = """\
 apiVersion: v1
 defaults:
   rule: {inactive_for: 9d, max_inactive: 60d, exit_on: [activity], rollout: 50, match: [a=b]}
-  stage: {after: 1d, ttl: 6h, on_undeliverable: wait, only_if: ['x="y"']}
+  stage:
+    {after: 1d, ttl: 6h, on_undeliverable: wait, only_if: ['x="y"'], on_failed: next_stage,
+     soft_bounces: 3}
 """
 LADDERS = """\
 apiVersion: v1
@@ -313,6 +316,9 @@ def test_a_rule_takes_from_the_defaults_of_any_file_what_it_does_not_state(tmp_p
         assert [s.after_ms for s in rule.stages] == [0, DAY_MS, 2 * DAY_MS]
         assert [s.ttl_ms for s in (push, email, sms)] == [6 * HOUR_MS, None, None]
         assert {s.on_undeliverable for s in rule.stages} == {OnUndeliverable.WAIT}
+        early = OnFailed.NEXT_STAGE
+        assert [s.on_failed for s in (push, email, sms)] == [None, early, early]
+        assert [s.soft_bounces for s in (push, email, sms)] == [None, 3, None]
         assert [len(s.only_if) for s in rule.stages] == [1, 1, 1]
 
 
@@ -334,6 +340,7 @@ def test_a_rule_that_clashes_with_a_default_is_told_at_the_rule(tmp_path: Path) 
         ("revision: 7", "revision: 8", True),
         ("after: 2d", "after: 3d", True),
         ("ltv>=", "ltv>", True),
+        ("        channel: sms", "        channel: sms\n        on_failed: next_stage", True),
         ("max_price: 0.08 USD", "max_price: 0.09 USD", True),
         ("weight: 50, template: winback_push_a", "weight: 40, template: winback_push_a", True),
         ("priority: 50", "priority: 51", False),

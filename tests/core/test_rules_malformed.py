@@ -272,6 +272,21 @@ MALFORMED: dict[str, Bad] = {
         'unknown key "ttl"',
         "allowed here: name, after,",
     ),
+    "unknown word on a failure": Bad(
+        "sms", "on_failed: ¶skip", 'unknown value "skip"', "allowed here: wait, next_stage"
+    ),
+    "a failure of a push": Bad(
+        "push", "¶on_failed: next_stage", 'unknown key "on_failed"', "allowed here: name,"
+    ),
+    "soft bounces of an SMS": Bad(
+        "sms", "¶soft_bounces: 2", 'unknown key "soft_bounces"', "allowed here: name,"
+    ),
+    "no soft bounce": Bad(
+        "defaults",
+        "stage: {soft_bounces: ¶0}",
+        '"0" is no whole number',
+        "from 1 to 10",
+    ),
     "time to live of an SMS": Bad("sms", "¶ttl: 4h", 'unknown key "ttl"', "allowed here: name,"),
     "time to live too long for a push": Bad(
         "push", "ttl: ¶29d", '"29d" is out of bounds', "write 1s to 28d"

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from worker.kinesis.stream import _METHODS
 from worker.rules.durations import parse_duration
-from worker.senders.pinpoint import OPERATION
+from worker.senders import end_user_messaging, pinpoint, ses
 from worker.settings import PREFIX, Settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -32,7 +32,8 @@ def test_every_comeback_variable_is_a_setting(service: dict[str, Any]) -> None:
 
 
 def test_what_a_worker_cannot_do_without_is_demanded(service: dict[str, Any]) -> None:
-    for name in ("COMEBACK_STREAM", "COMEBACK_PINPOINT_APPLICATION_ID", "AWS_REGION"):
+    needed = [PREFIX + name.upper() for name in ("stream", *Settings().needed_to_send)]
+    for name in (*needed, "AWS_REGION"):
         assert re.fullmatch(rf"\$\{{{name}:\?.+\}}", service["environment"][name])
 
 
@@ -51,5 +52,11 @@ def test_the_policy_allows_exactly_the_calls_that_are_made() -> None:
     policy = json.loads((DEPLOY / "iam-policy.json").read_text())
     actions = {action for statement in policy["Statement"] for action in statement["Action"]}
     calls = {f"kinesis:{operation}" for operation in _METHODS}
-    assert actions == calls | {f"mobiletargeting:{OPERATION}", "kms:Decrypt"}
+    sends = {
+        f"mobiletargeting:{pinpoint.OPERATION}",
+        f"ses:{ses.SEND_EMAIL}",
+        f"ses:{ses.SEND_BULK_EMAIL}",
+        f"sms-voice:{end_user_messaging.OPERATION}",
+    }
+    assert actions == calls | sends | {"kms:Decrypt"}
     assert all("*" not in json.dumps(statement) for statement in policy["Statement"])

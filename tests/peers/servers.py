@@ -1,4 +1,5 @@
-"""The independent Kinesis servers the tests run against: fetched once, started on free ports.
+"""The independent servers the tests run against, started on free ports: moto, which is a package of
+this environment, for SES, and for Kinesis two that are fetched once.
 
 kinesis-local (kinesis-mock) is right about resharding; kinesalite is fast and different: it never
 names child shards and is strict about sequence numbers. Versions and digests are in
@@ -16,6 +17,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -86,9 +88,14 @@ def _kinesalite(port: int) -> tuple[list[str], Mapping[str, str]]:
     return ["node", "--eval", script], {}
 
 
+def _moto(port: int) -> tuple[list[str], Mapping[str, str]]:
+    return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], {}
+
+
 _COMMANDS: Mapping[str, Callable[[int], tuple[list[str], Mapping[str, str]]]] = {
     "kinesis-local": _kinesis_local,
     "kinesalite": _kinesalite,
+    "moto": _moto,
 }
 
 

@@ -76,15 +76,28 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Report:
+    """A receipt or a stop. `place`: of its claim among those made last; it is named by our send id,
+    by the message id, or by both."""
+
+    place: int
+    by_send: bool
+    by_message: bool
+    says: ReceiptStatus | StopReason
+    at_ms: int
+    channel: Channel
+    address: str | None
+
+
+@dataclass(frozen=True)
 class Tell:
-    """A batch; of an endpoint it holds one signal at most. `receipts`: the place of a claim among
-    those made last, status, time."""
+    """A batch; of an endpoint it holds one signal at most."""
 
     activities: list[Activity]
     endpoints: list[Endpoint]
     stops: list[Stop]
     conversions: list[Conversion]
-    receipts: list[tuple[int, ReceiptStatus, int]]
+    reports: list[Report]
 
 
 @dataclass(frozen=True)
@@ -142,7 +155,7 @@ class Chance:
                     ),
                     stops=self._some(self._stop, 1),
                     conversions=self._some(self._conversion, 1),
-                    receipts=self._some(self._receipt, 1),
+                    reports=self._some(self._report, 3),
                 )
             case "sweep":
                 act = draw.choice(("send", "send", "send", "hold", "close", "park"))
@@ -208,9 +221,18 @@ class Chance:
             endpoint_id=self._maybe(*IDS),
         )
 
-    def _receipt(self) -> tuple[int, ReceiptStatus, int]:
-        status = self._draw.choice(tuple(ReceiptStatus))
-        return self._draw.randrange(8), status, self._at_ms()
+    def _report(self) -> Report:
+        draw = self._draw
+        channel_type = draw.choice(tuple(ADDRESSES))
+        return Report(
+            place=draw.randrange(8),
+            by_send=draw.random() < 0.6,
+            by_message=draw.random() < 0.6,
+            says=draw.choice((*tuple(ReceiptStatus) * 4, *StopReason)),
+            at_ms=self._at_ms(),
+            channel=CHANNEL_OF_TYPE[channel_type],
+            address=self._maybe(*ADDRESSES[channel_type]),
+        )
 
 
 # --- what both are asked -------------------------------------------------------------------------
@@ -258,28 +280,40 @@ class Told:
         return shown
 
     async def _tell(self, tell: Tell) -> Applied:
-        latest = list(reversed(self.claims))
-        receipts = tuple(
-            Receipt(
-                at_ms=at_ms,
-                channel=Channel.PUSH,
-                status=status,
-                detail="",
-                send_id=latest[place] if place < len(latest) else None,
-                message_id=f"m{place % 3}",
-            )
-            for place, status, at_ms in tell.receipts
-        )
+        told = [self._said(report) for report in tell.reports]
         effect = Effect(
             activities=tuple(tell.activities),
             endpoints=tuple(tell.endpoints),
-            stops=tuple(tell.stops),
+            stops=(*tell.stops, *(one for one in told if isinstance(one, Stop))),
             conversions=tuple(tell.conversions),
-            receipts=receipts,
+            receipts=tuple(one for one in told if isinstance(one, Receipt)),
         )
         position = Position(shard_id="0", sequence_number=str(self.number))
         batch = Batch(stream=STREAM, position=position, records=(), read_through_ms=0)
         return await self.store.apply(effect, batch, now_ms=self.now_ms)
+
+    def _said(self, report: Report) -> Receipt | Stop:
+        latest = list(reversed(self.claims))
+        known = report.by_send and report.place < len(latest)
+        send_id = latest[report.place] if known else None
+        message_id = f"m{report.place % 3}" if report.by_message else None
+        if isinstance(report.says, StopReason):
+            return Stop(
+                at_ms=report.at_ms,
+                channel=report.channel,
+                reason=report.says,
+                send_id=send_id,
+                message_id=message_id,
+            )
+        return Receipt(
+            at_ms=report.at_ms,
+            channel=report.channel,
+            status=report.says,
+            detail="",
+            send_id=send_id,
+            message_id=message_id,
+            address=report.address,
+        )
 
     async def _sweep(self, sweep: Sweep) -> object:
         views: list[object] = []
@@ -492,11 +526,15 @@ def test_the_histories_are_eventful() -> None:
                     counted["returned"] += shown[0].episodes_returned
                     counted["converted"] += shown[0].conversions_credited
                     counted["receipts"] += shown[0].receipts_matched
+                    counted["early"] += bool(store.memory.early)
             counted["claims"] += len(told.claims)
             counted.update(claim.state.value for claim in told.claims.values())
+            rows = store.memory.claims.values()
+            counted.update(row.told.receipt.value for row in rows if row.told.receipt is not None)
             counted["strangers"] += sum("anonymous" in name for name in store.memory.people)
         return counted
 
     counted = asyncio.run(ways())
-    for what in ("returned", "converted", "receipts", "claims", "strangers", "retry", "rejected"):
+    happened = ("returned", "converted", "receipts", "early", "claims", "strangers")
+    for what in (*happened, "retry", "rejected", *ReceiptStatus):
         assert counted[what] >= 3, counted

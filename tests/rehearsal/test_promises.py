@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.core.timeline import Text
-from worker import guards, ladder
+from worker import guards, ladder, situation
 from worker.model import (
     DAY_MS,
     HOUR_MS,
@@ -118,6 +118,7 @@ def stages(draw: st.DrawFn, number: int) -> Stage:
         after_ms=draw(st.integers(0, 60)) * HOUR_MS if number else 0,
         variants=(Variant(name="", template=Text(body="x" * draw(st.sampled_from([5, 200])))),),
         on_undeliverable=draw(st.sampled_from(OnUndeliverable)),
+        ttl_ms=draw(st.sampled_from([None, 5_000, 12 * HOUR_MS])),
     )
 
 
@@ -249,12 +250,26 @@ def check_user_limits(world: World, rule_set: RuleSet, zones: dict[str, str]) ->
 
 
 def check_quiet_hours(world: World, rule_set: RuleSet, zones: dict[str, str]) -> None:
+    """Not at night, and no message may still be under way when the night begins."""
     for call in world.calls:
-        now = local(call.at_ms, zones[call.user])
-        minute = now.hour * 60 + now.minute
-        for quiet in rule_set.quiet_hours:
-            spans = quiet.open_week[now.weekday()]
-            assert any(begin <= minute < end for begin, end in spans), (quiet.name, now)
+        ttl_ms = call.delivery.ttl_ms
+        assert ttl_ms is not None or not rule_set.quiet_hours, "it may arrive whenever it likes"
+        stage = next(
+            stage
+            for rule in rule_set.rules
+            if rule.name == call.delivery.claim.rule
+            for stage in rule.stages
+            if stage.name == call.delivery.claim.stage
+        )
+        assert stage.ttl_ms is None or (ttl_ms or 0) <= stage.ttl_ms, "longer than the rule says"
+        lives_ms = MINUTE_MS + ttl_ms if ttl_ms else 1
+        moments = [*range(call.at_ms, call.at_ms + lives_ms, 7 * MINUTE_MS)]
+        for at_ms in (*moments, call.at_ms + lives_ms - 1):
+            now = local(at_ms, zones[call.user])
+            minute = now.hour * 60 + now.minute
+            for quiet in rule_set.quiet_hours:
+                spans = quiet.open_week[now.weekday()]
+                assert any(begin <= minute < end for begin, end in spans), (quiet.name, now)
 
 
 def check_money_and_pace(world: World, rule_set: RuleSet) -> None:
@@ -344,6 +359,23 @@ def test_without_a_guard_its_check_fails(guard: str, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(guards, table, tuple(kept))
     # The quick answer for users who are active is the same guard once more.
     monkeypatch.setattr(ladder._Walk, "is_too_soon", lambda *_: False)
+
+    @settings(SLOW, max_examples=1_000, database=None, phases=[Phase.generate])
+    @given(rule_set=rule_sets(), history=histories())
+    def search(rule_set: RuleSet, history: list[tuple[int, Effect]]) -> None:
+        check_all(rule_set, history)
+
+    with pytest.raises(AssertionError):
+        search()
+
+
+def test_a_time_to_live_that_reaches_into_the_night_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def as_written(closes_ms: int | None, wall_ms: int, *, most_ms: int | None) -> int | None:
+        return most_ms
+
+    monkeypatch.setattr(situation, "ttl_until", as_written)
 
     @settings(SLOW, max_examples=1_000, database=None, phases=[Phase.generate])
     @given(rule_set=rule_sets(), history=histories())

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from worker.sandbox.pinpoint import PAYLOAD_BYTES_MAX, PinpointStub
+from worker.sandbox.pinpoint import PinpointStub
 from worker.sandbox.pinpoint_replies import (
     DEAD,
     TAKEN,
@@ -24,6 +24,7 @@ from worker.sandbox.pinpoint_replies import (
     crowd,
     first,
 )
+from worker.sandbox.provider import PAYLOAD_BYTES_MAX
 from worker.sandbox.shapes import problems
 
 PUSH = {"DefaultPushNotificationMessage": {"Body": "hello"}}

@@ -48,6 +48,20 @@ def claim(
     )
 
 
-def crowd(size: int) -> list[Delivery]:
-    """Pushes to that many users, one each."""
-    return [delivery(f"token-{number}", user_id=f"user-{number}") for number in range(size)]
+def crowd(size: int, channel: Channel = Channel.PUSH) -> list[Delivery]:
+    """Messages of one text to that many users, one each."""
+    return [
+        delivery(address_of(number, channel), channel=channel, user_id=f"user-{number}")
+        for number in range(size)
+    ]
+
+
+def address_of(number: int, channel: Channel) -> str:
+    """An address the channel's providers would take."""
+    match channel:
+        case Channel.PUSH:
+            return f"token-{number}"
+        case Channel.EMAIL:
+            return f"user-{number}@example.com"
+        case Channel.SMS:
+            return f"+1555010{number:04}"

@@ -1,4 +1,4 @@
-"""Makes the Pinpoint client of a test talk to a server of the test."""
+"""Makes the clients of a test talk to a server of the test."""
 
 from __future__ import annotations
 
@@ -19,5 +19,6 @@ def point_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         made.register_component("data_loader", _MODELS)
         return made
 
-    monkeypatch.setattr("worker.senders.pinpoint_client.get_session", session)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_PINPOINT", url)
+    monkeypatch.setattr("worker.senders.client.get_session", session)
+    for service in ("PINPOINT", "SESV2", "PINPOINT_SMS_VOICE_V2"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", url)

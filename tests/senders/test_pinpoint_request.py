@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tests.senders.deliveries import delivery
 from worker.model import Channel, Delivery, Message
 from worker.sandbox.pinpoint_checks import faults_of
+from worker.senders.braces import literal
 from worker.senders.pinpoint_request import (
     Origin,
     call_kind,
-    literal,
     message_request,
 )
 

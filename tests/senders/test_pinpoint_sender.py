@@ -20,13 +20,9 @@ from worker.model import (
 )
 from worker.sandbox.pinpoint import PinpointStub
 from worker.sandbox.pinpoint_replies import ACCEPTED, Fault, Reply, always
-from worker.senders.pinpoint import (
-    REFUSED_CALLS_MAX,
-    REFUSED_IN_A_ROW_MAX,
-    PinpointSender,
-    open_pinpoint,
-)
+from worker.senders.pinpoint import PinpointSender, open_pinpoint
 from worker.senders.pinpoint_request import REQUEST_BYTES_MAX
+from worker.senders.refusals import REFUSED_CALLS_MAX, REFUSED_IN_A_ROW_MAX
 
 POISON = always(Reply(fault=Fault.BAD_REQUEST))
 

@@ -76,6 +76,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(
         stream="events",
         pinpoint_application_id="app",
+        email_sender="pinpoint",
         rules=RULES,
         state=tmp_path / "state.db",
         http="127.0.0.1:0",

@@ -74,6 +74,20 @@ async def test_a_crowd_goes_out_at_the_pace_and_the_first_second_after_a_start_i
         assert len(counts) <= 9, "and no second is wasted"
 
 
+async def test_two_rules_that_want_one_user_at_once_keep_to_the_pace() -> None:
+    one = await desk(
+        ONLY_PUSH,
+        replace(ONLY_PUSH, name="another"),
+        limits=Limits(send_rates=(SendRate(max=1, per_ms=SECOND_MS),)),
+    )
+    begin_ms = one.clock.now_ms()
+    await crowd(one, 4)
+    async with running(one):
+        await one.clock.advance(14)
+        assert len(one.sent) == 8
+        assert max(at_seconds(one, begin_ms)) == 1
+
+
 async def test_a_slow_channel_holds_up_no_other() -> None:
     slow_sms = Limits(send_rates=(SendRate(max=1, per_ms=60 * SECOND_MS, channel=Channel.SMS),))
     one = await desk(ONLY_SMS, replace(ONLY_PUSH, name="push-only"), limits=slow_sms)

@@ -88,6 +88,24 @@ async def test_an_edit_is_taken_into_force_when_it_has_stood_still(bench: Bench)
         assert [rules.rules[0].inactive_for_ms for rules in bench.adopted] == [9 * 86_400_000]
 
 
+async def test_an_edit_made_before_the_state_was_ours_is_taken_into_force(tmp_path: Path) -> None:
+    """A standby reads the rules, waits for days, and finds them edited when its turn comes."""
+    bench = Bench(tmp_path)
+    read_at_the_start = load(tmp_path)
+    bench.write(rule(days=9))
+    bench.reload = Reload(
+        folder=tmp_path,
+        in_force=read_at_the_start,
+        adopt=bench._adopt,
+        clock=bench.clock,
+        metrics=bench.metrics,
+        read=read_here,
+    )
+    async with bench.polled():
+        await bench.clock.advance(2 * POLL_SECONDS)
+        assert [rules.rules[0].inactive_for_ms for rules in bench.adopted] == [9 * 86_400_000]
+
+
 async def test_nothing_happens_while_nothing_changes(bench: Bench) -> None:
     async with bench.polled():
         await bench.clock.advance(100)

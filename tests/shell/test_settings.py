@@ -120,3 +120,50 @@ def test_every_default_is_read_back_from_the_words_it_is_shown_in() -> None:
 
 def test_the_longest_staleness_is_a_day() -> None:
     assert read_settings({"COMEBACK_MAX_STALENESS": "24h"}).max_staleness == DAY_MS
+
+
+def test_only_what_is_chosen_is_needed() -> None:
+    def needed(**chosen: str) -> set[str]:
+        variables = {f"COMEBACK_{name.upper()}": value for name, value in chosen.items()}
+        return set(read_settings(variables).needed_to_send)
+
+    assert needed() == {"pinpoint_application_id", "email_from"}
+    assert needed(email_sender="pinpoint") == {"pinpoint_application_id"}
+    assert needed(sms_sender="end_user_messaging") == {
+        "pinpoint_application_id",
+        "email_from",
+        "sms_origination_identity",
+    }
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "https://example.com/stop?u={user_id}&s={send_id}",
+        "mailto:stop+{send_id}@example.com",
+    ],
+)
+def test_a_way_to_unsubscribe_is_an_https_or_mailto_address(url: str) -> None:
+    assert read_settings({"COMEBACK_UNSUBSCRIBE_URL": url}).unsubscribe_url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://example.com/stop", "begin with https:// or mailto:"),
+        ("https://", "begin with https:// or mailto:"),
+        ("https://example.com/a b", "ASCII without spaces"),
+        ("https://example.com/ü", "ASCII without spaces"),
+        ("https://example.com/\r\nBcc:all", "ASCII without spaces"),
+        ("https://example.com/{email}", "no other < > { }"),
+        ("https://example.com/>", "no other < > { }"),
+    ],
+)
+def test_what_no_header_can_carry_is_refused(url: str, told: str) -> None:
+    assert told in refusal_of("COMEBACK_UNSUBSCRIBE_URL", url)
+
+
+@pytest.mark.parametrize("number", ["4915112345678", "+0151", "+49 151 12345678", "+49\n"])
+def test_the_number_to_check_with_is_complete(number: str) -> None:
+    assert "it must be + and up to 15 digits" in refusal_of("COMEBACK_SMS_CHECK_NUMBER", number)

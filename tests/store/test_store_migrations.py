@@ -11,7 +11,7 @@ import pytest
 from tests.store.schema_dump import path_of
 from tests.store.world import FILES, LATER, World, day, goal, open_store, opening
 from worker.errors import StateTooNew, TryLater
-from worker.model import Adoption, Arm, ClaimState, EpisodeOutcome
+from worker.model import Adoption, Arm, ClaimState, EpisodeOutcome, ReceiptStatus
 from worker.store.migrations import MIGRATIONS, SCHEMA_VERSION, script_from
 from worker.store.reading import StateReader
 from worker.store.silencebook import SilenceBook
@@ -142,3 +142,30 @@ async def test_a_rule_set_an_older_version_adopted_gets_its_files_without_a_look
     with StateReader(str(path), clock=FakeClock()) as state:
         assert state.rule_set_in_force() == FILES
     await store.close()
+
+
+async def test_the_third_version_knows_which_receipts_were_proof_and_which_soft_bounces(
+    tmp_path: Path,
+) -> None:
+    told = {
+        "delivered": ("delivered", "delivered", True, ReceiptStatus.DELIVERED, 0),
+        "soft": ("failed", "softbounce Transient General", False, ReceiptStatus.SOFT_BOUNCED, 1),
+        "hard": ("failed", "hardbounce Permanent", False, ReceiptStatus.FAILED, 0),
+    }
+    for name, (receipt, detail, taken, now, bounces) in told.items():
+        copy = tmp_path / f"{name}.db"
+        load(2, copy)
+        with closing(sqlite3.connect(copy)) as connection:
+            connection.execute(
+                "UPDATE claims SET receipt = ?, receipt_detail = ?, receipt_ms = 5 "
+                "WHERE user_id = 'ann'",
+                (receipt, detail),
+            )
+            connection.commit()
+        store = await open_store(copy)
+        (claim,) = (await World(store).view_of("ann")).claims
+        assert (claim.receipt, claim.soft_bounces) == (now, bounces)
+        await store.close()
+        with closing(sqlite3.connect(copy)) as connection:
+            row = connection.execute("SELECT taken FROM claims WHERE user_id = 'ann'").fetchone()
+        assert row == (taken,)

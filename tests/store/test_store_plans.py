@@ -67,7 +67,7 @@ def scans(plan: list[str]) -> set[str]:
     """The growing tables a plan reads whole. An alias is not the table's name, so every SCAN of
     something unknown counts too."""
     small = {"wanted", "seen", "streams", "positions", "sqlite_master", "CONSTANT"}
-    small |= {"rule_sets", "ladders", "spends", "silences"}
+    small |= {"rule_sets", "ladders", "spends", "silences", "early_reports"}
     found = {match[1] for step in plan if (match := re.match(r"SCAN (?:temp\.)?(\w+)", step))}
     return found - small
 

@@ -16,7 +16,8 @@ import pytest
 from tests.store.world import NOON_MS, World, day, open_store, opening, parked, phone, seen
 from worker.errors import StateInUse, StateTooNew, StateUnwritable, UsageError
 from worker.model import DAY_MS, Silence, SilenceKind
-from worker.store import silencebook
+from worker.store import beside, silencebook
+from worker.store.beside import writing_beside
 from worker.store.migrations import SCHEMA_VERSION
 from worker.store.reading import StateReader
 from worker.store.silencebook import SILENCES_KEPT_MS, TEXT_CHARACTERS_MAX, SilenceBook
@@ -139,7 +140,7 @@ async def test_what_would_not_be_kept_whole_is_refused(
 async def test_who_holds_the_lock_for_long_is_waited_for_and_then_told_of(
     path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(silencebook, "LOCK_WAIT_MS", 60)
+    monkeypatch.setattr(beside, "LOCK_WAIT_MS", 60)
     with (
         store._database.transaction(),
         pytest.raises(StateInUse, match=r"Nothing was changed; try again"),
@@ -205,7 +206,7 @@ async def test_the_book_waits_for_the_disk_after_it_has_freed_the_lock(
 
 
 async def test_the_book_leaves_the_log_to_the_worker(path: Path, store: SqliteStore) -> None:
-    with book_of(path)._writing() as connection:
+    with writing_beside(str(path)) as connection:
         levels = [
             connection.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("synchronous", "wal_autocheckpoint", "busy_timeout")

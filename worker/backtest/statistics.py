@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 from typing import Final, NamedTuple, TypeAlias
 
 from worker.backtest.slices import SLICE_MS
+from worker.holds import HOLDS
 from worker.model import (
     DAY_MS,
     HOUR_MS,
@@ -39,7 +40,6 @@ from worker.rehearsal.play import Observer
 from worker.rules.ruleset import RuleSet
 from worker.rules.zones import UTC_MIDDAY, zone_named
 from worker.shares import is_in
-from worker.situation import HOLDS
 
 RETURN_MS: Final = 7 * DAY_MS
 """A user is back after a stage who is seen in so long a time after it."""
@@ -152,7 +152,7 @@ class Statistics(Observer):
                 self.skips[decision.rule, decision.stage or "", decision.reason] += 1
             case Action.OPEN:
                 self.opened[decision.rule, self._arm(decision.rule, user_id)] += 1
-            case Action.SEND | Action.CLOSE:
+            case Action.SEND | Action.CLOSE | Action.HASTEN:
                 pass
 
     def closed(self, episode: Episode, reason: Reason) -> None:  # noqa: ARG002 - see Observer

@@ -6,14 +6,14 @@ Exit codes are part of the interface and listed in `comeback --help`.
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Mapping
 from importlib import import_module
+from keyword import iskeyword
 
 import click
 
 from worker import __version__
-from worker.errors import ComebackError, UsageError
+from worker.errors import ComebackError, UsageError, trace_of
 
 HELP = """Brings quiet users back: push, then e-mail, then SMS, until they return.
 
@@ -49,6 +49,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "backup": ("backup", "Copy the state while the worker runs."),
     "restore": ("restore", "Put a copy in the place of the state."),
     "doctor": ("doctor", "Is everything in place? Settings, state, stream, permissions."),
+    "import": ("import_", "Address books of Pinpoint: export files, CSV, JSON, S3."),
+    "export": ("export", "The address book as Pinpoint exports it; segments as CSV."),
     "schema": ("schema", "The JSON Schema of rule files."),
     "health": ("health", "Ask the worker on this machine whether it is well."),
 }
@@ -66,7 +68,7 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
         module = import_module(f"worker.cli.{COMMANDS[cmd_name][0]}")
-        command = getattr(module, cmd_name)
+        command = getattr(module, f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name)
         assert isinstance(command, click.Command)
         return command
 
@@ -101,7 +103,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
-    except Exception:  # noqa: BLE001 - the last resort; what is foreseen is a ComebackError
-        traceback.print_exc()
+    except Exception as error:  # noqa: BLE001 - the last resort; the foreseen is a ComebackError
+        click.echo(trace_of(error), err=True)
         click.echo("comeback: this is a bug; please report the lines above", err=True)
         sys.exit(ComebackError.exit_code)

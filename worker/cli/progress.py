@@ -20,12 +20,14 @@ WIDTH: Final = 30
 class Progress:
     """Told often, it speaks seldom."""
 
-    def __init__(self, clock: Clock, *, is_terminal: bool) -> None:
+    def __init__(self, clock: Clock, *, is_terminal: bool, unit: str = "records") -> None:
+        """`unit` is what is counted, in the plural."""
         self._clock = clock
         self._begun = clock.monotonic()
         self._is_terminal = is_terminal
         self._next = self._begun + QUIET_SECONDS
         self._drawn = False
+        self._unit = unit
 
     @property
     def seconds(self) -> float:
@@ -33,7 +35,7 @@ class Progress:
         return self._clock.monotonic() - self._begun
 
     def at(self, share: Callable[[], float | None], count: int, told: Callable[[], str]) -> None:
-        """`count` records are done; `share` of all, 0 to 1 or not known, and `told` are asked for
+        """`count` of them are done; `share` of all, 0 to 1 or not known, and `told` are asked for
         only when there is something to draw."""
         now = self._clock.monotonic()
         if now < self._next:
@@ -41,7 +43,7 @@ class Progress:
         self._next = now + (REDRAWN_SECONDS if self._is_terminal else TOLD_SECONDS)
         part = share()
         done = "" if part is None else f"{_bar(part)} {part:4.0%}  "
-        line = f"{done}{count:,} records, {count / self.seconds:,.0f}/s, {told()}"
+        line = f"{done}{count:,} {self._unit}, {count / self.seconds:,.0f}/s, {told()}"
         if self._is_terminal:
             click.echo(f"\r\x1b[K{line}", err=True, nl=False)
             self._drawn = True
@@ -54,7 +56,7 @@ class Progress:
             click.echo("\r\x1b[K", err=True, nl=False)
         if self.seconds >= QUIET_SECONDS:
             rate = count / self.seconds
-            click.echo(f"{count:,} records in {self.seconds:,.1f} s, {rate:,.0f}/s", err=True)
+            click.echo(f"{count:,} {self._unit} in {self.seconds:,.1f} s, {rate:,.0f}/s", err=True)
 
 
 def _bar(part: float) -> str:

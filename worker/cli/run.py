@@ -17,7 +17,8 @@ WIDTH = 80
 def _help() -> str:
     lines = ["Read the stream, decide, send, until SIGTERM.", "", "\b", "Settings (environment):"]
     for name, field in Settings.model_fields.items():
-        shown = f" [{in_words(name, field.default)}]" if field.default != "" else ""
+        default = in_words(name, field.default)
+        shown = f" [{default}]" if default else ""
         about = textwrap.wrap(field.description or "", width=WIDTH)
         lines += [f"  {PREFIX}{name.upper()}{shown}", *(f"      {line}" for line in about)]
     lines += [
@@ -37,4 +38,5 @@ def run() -> None:
 
     settings = read_settings(os.environ)
     logs.configure(settings.log_format, settings.log_level)
+    logs.guard_process()
     asyncio.run(app.run(settings))

@@ -16,12 +16,13 @@ from worker.cli.silence import as_document, row_of
 from worker.cli.words import columns, moment, relative
 from worker.clock import SystemClock
 from worker.errors import RulesError
-from worker.model import DeadLetter, Position
+from worker.model import ClaimState, DeadLetter, Position
 from worker.rules.load import inspect
 from worker.settings import read_settings
-from worker.store.reading import StateReader, StateSummary
+from worker.store.reading import UNCERTAIN_LISTED, StateReader, StateSummary
 
 DEAD_LETTERS_SHOWN_MAX = 1_000
+UNCERTAIN_SHOWN_MAX = 100_000
 
 
 @click.command()
@@ -33,7 +34,15 @@ DEAD_LETTERS_SHOWN_MAX = 1_000
     metavar="N",
     help=f"Show the last N unreadable records, at most {DEAD_LETTERS_SHOWN_MAX:,}.",
 )
-def state(*, as_json: bool, dead_letters: int) -> None:
+@click.option(
+    "--uncertain",
+    type=click.IntRange(0, UNCERTAIN_SHOWN_MAX),
+    default=UNCERTAIN_LISTED,
+    show_default=True,
+    metavar="N",
+    help=f"Show the last N sends nobody knows the end of, at most {UNCERTAIN_SHOWN_MAX:,}.",
+)
+def state(*, as_json: bool, dead_letters: int, uncertain: int) -> None:
     """Show counts, holds made by hand, money, positions, uncertain sends and dead letters.
 
     Reads the file named by COMEBACK_STATE; works while the worker runs. The lag of a running worker
@@ -43,7 +52,7 @@ def state(*, as_json: bool, dead_letters: int) -> None:
     clock = SystemClock()
     now_ms = clock.now_ms()
     with StateReader(str(settings.state), clock=clock) as reader:
-        summary = reader.summary(now_ms=now_ms)
+        summary = reader.summary(now_ms=now_ms, uncertain_max=uncertain)
         letters = reader.dead_letters(dead_letters)
         summary = _with_conversions_hoped_for(summary, reader, settings.rules)
     folder = _folder(settings.rules, summary.revision)
@@ -178,8 +187,11 @@ def _ladders(summary: StateSummary, now_ms: int) -> list[str]:
 def _records(summary: StateSummary) -> list[str]:
     """What somebody may want to look into, and how far reading is."""
     told: list[str] = []
+    count = sum(n for (state, _), n in summary.claims.items() if state == ClaimState.UNCERTAIN)
+    shown = len(summary.uncertain)
     told += _section(
-        "uncertain sends (nobody knows whether they went out; they are not repeated)",
+        "uncertain sends (nobody knows whether they went out; they are not repeated)"
+        + (f", the last {shown:,} of {count:,}; --uncertain N shows more" if shown < count else ""),
         [
             (
                 moment(s.claim.claimed_ms),

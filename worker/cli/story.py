@@ -174,7 +174,11 @@ def _step_row(step: Decision, from_ms: int) -> tuple[str, ...]:
 
 
 _GOES_OUT = "goes out"
-_WILL = {Action.WAIT: "has to wait", Action.SKIP: "is left out"}
+_WILL = {
+    Action.WAIT: "has to wait",
+    Action.SKIP: "is left out",
+    Action.HASTEN: "does not wait its time",
+}
 
 
 def as_json(story: Story) -> dict[str, Any]:

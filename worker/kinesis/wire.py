@@ -61,6 +61,7 @@ class Answer(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 _decoder = msgspec.json.Decoder(Answer)
+_UNREADABLE = (ValueError, RecursionError)
 
 
 class FastPath:
@@ -117,11 +118,11 @@ def decode(
 def _decode(body: bytes) -> Answer | None:
     try:
         return _decoder.decode(body)
-    except ValueError:
+    except _UNREADABLE:
         # A partition key may hold half a surrogate pair, which only the patient parser takes.
         try:
             return msgspec.convert(json.loads(body), Answer)
-        except ValueError:
+        except _UNREADABLE:
             return None
 
 

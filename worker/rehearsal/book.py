@@ -84,7 +84,7 @@ class Book:
     def suppress(self, address_hash: str, reason: StopReason, at_ms: int) -> Sequence[Entry]:
         """Nothing goes to that address from now on; returns the endpoints that have it."""
         known = self.suppressions.get(address_hash)
-        if known is None or at_ms > known[1]:
+        if known is None or (at_ms, reason) > (known[1], known[0]):
             self.suppressions[address_hash] = (reason, at_ms)
         return self.holders.get(address_hash, ())
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from worker.model import Activity, Conversion, Effect, Endpoint, anonymous_user_of
 from worker.rehearsal.book import ADDRESS, CHANNEL_TYPE, COUNTRY, USER_ID
-from worker.rehearsal.intake import rows_of
 from worker.rehearsal.memory import Memory
 from worker.rehearsal.person import Person
+from worker.rehearsal.receipts import rows_of
 
 
 def is_calm(memory: Memory, effect: Effect, until_ms: int) -> bool:
@@ -27,7 +27,7 @@ def is_calm(memory: Memory, effect: Effect, until_ms: int) -> bool:
         all(_is_known(memory, told, steady_since_ms) for told in effect.endpoints)
         and all(_is_steady(_who(memory, said), steady_since_ms) for said in effect.activities)
         and not any(_may_credit(memory, told, steady_since_ms) for told in effect.conversions)
-        and not any(any(rows_of(memory, receipt)) for receipt in effect.receipts)
+        and not any(rows_of(memory, receipt) for receipt in effect.receipts)
     )
 
 

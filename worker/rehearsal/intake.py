@@ -1,8 +1,8 @@
 """What one effect changes in the state of a rehearsal: `Store.apply` without the position. Pure.
 
 The same order and meaning as the store's (`worker/store/intake.py`): endpoints and stops, then who
-was active, strangers who now have a name, returns, recency, who must be looked at again, and last
-conversions and receipts.
+was active, strangers who now have a name, returns, recency, receipts, who must be looked at again,
+and last conversions.
 """
 
 from __future__ import annotations
@@ -14,20 +14,19 @@ from worker.model import (
     Activity,
     Applied,
     Channel,
-    ClaimState,
     Conversion,
     Effect,
     Endpoint,
     Episode,
     EpisodeOutcome,
     Reason,
-    Receipt,
-    ReceiptStatus,
     anonymous_user_of,
 )
+from worker.receipts import whose_message
 from worker.rehearsal.book import USER_ID
-from worker.rehearsal.memory import ARRIVED, Memory
-from worker.rehearsal.person import Life, Person, Row
+from worker.rehearsal.memory import Memory
+from worker.rehearsal.person import Life, Person
+from worker.rehearsal.receipts import stop_messages, tell_receipts
 
 
 def apply_effect(memory: Memory, effect: Effect, *, now_ms: int) -> Applied:
@@ -37,7 +36,9 @@ def apply_effect(memory: Memory, effect: Effect, *, now_ms: int) -> Applied:
     for told in effect.endpoints:
         _tell(memory, told, changed, named)
     for stop in effect.stops:
-        changed |= memory.suppress_at(stop.channel, stop.address, stop.reason, stop.at_ms)
+        if stop.address is not None:
+            changed |= memory.suppress_at(stop.channel, stop.address, stop.reason, stop.at_ms)
+    changed |= stop_messages(memory, effect.stops)
     seen, unknown = _resolve(memory, effect.activities)
     if named:
         _merge(memory, named, seen, now_ms)
@@ -51,11 +52,11 @@ def apply_effect(memory: Memory, effect: Effect, *, now_ms: int) -> Applied:
             new += known_ms is None
             active += 1
             memory.move_recency(person, at_ms)
-    for user_id in changed:
+    matched, concerned = tell_receipts(memory, effect.receipts)
+    for user_id in changed | concerned:
         memory.look_again(memory.person(user_id), now_ms)
     conversions = sorted(effect.conversions, key=lambda conversion: conversion.at_ms)
     credited = sum(_credit(memory, conversion) for conversion in conversions)
-    matched = sum(_settle_receipt(memory, receipt) for receipt in effect.receipts)
     return Applied(
         users_active=active,
         users_new=new,
@@ -116,7 +117,7 @@ def users_of(memory: Memory, activity: Activity) -> Collection[str]:
         if entry is not None:
             return (entry.person.user_id,)
     if activity.message_id is not None and (rows := memory.messages.get(activity.message_id)):
-        return {row.claim.user_id for row in rows}
+        return whose_message([(r.claim.user_id, r.claim.address_hash) for r in rows], activity)
     if activity.address and (users := memory.users_at(Channel.EMAIL, activity.address)):
         return users
     if activity.endpoint_id is not None:
@@ -188,7 +189,7 @@ def _merge_lives(memory: Memory, told: Life, person: Person, now_ms: int) -> Non
     told.past = ()
 
 
-# --- conversions and receipts ------------------------------------------------------------------
+# --- conversions -------------------------------------------------------------------------------
 
 
 def _credit(memory: Memory, conversion: Conversion) -> bool:
@@ -207,7 +208,7 @@ def _credit(memory: Memory, conversion: Conversion) -> bool:
     before_ms = episode.converted_ms
     if before_ms is not None and before_ms <= conversion.at_ms:
         return False
-    credited = replace(episode, converted_ms=conversion.at_ms)
+    credited = replace(episode, converted_ms=conversion.at_ms, converted_stage=episode.last_stage)
     person.life.put(credited)
     if before_ms is None:
         memory.witness.converted(credited)
@@ -224,31 +225,3 @@ def _episode_to_credit(life: Life, conversion: Conversion) -> Episode | None:
         and episode.last_sent_ms >= conversion.at_ms - conversion.within_ms
     ]
     return max(fits, key=lambda fit: fit[:2])[2] if fits else None
-
-
-def _settle_receipt(memory: Memory, receipt: Receipt) -> int:
-    """How many claims the receipt told something of."""
-    for rows in rows_of(memory, receipt):
-        told = sum(_told(row, receipt) for row in rows)
-        if told:
-            return told
-    return 0
-
-
-def rows_of(memory: Memory, receipt: Receipt) -> tuple[Sequence[Row], Sequence[Row]]:
-    """The claims a receipt names: by our send id, and by the provider's message id."""
-    row = memory.claims.get(receipt.send_id or "")
-    return ((row,) if row else ()), memory.messages.get(receipt.message_id or "", ())
-
-
-def _told(row: Row, receipt: Receipt) -> bool:
-    """A final receipt is not taken back by a late "buffered", nor by an older final one."""
-    if row.receipt not in (None, ReceiptStatus.BUFFERED) and (
-        receipt.status is ReceiptStatus.BUFFERED or receipt.at_ms < row.receipt_ms
-    ):
-        return False
-    row.receipt, row.receipt_ms = receipt.status, receipt.at_ms
-    unsure = row.claim.state in (ClaimState.UNCERTAIN, ClaimState.RETRY)
-    if unsure and receipt.status in ARRIVED:
-        row.claim = replace(row.claim, state=ClaimState.SENT)
-    return True

@@ -26,22 +26,21 @@ from worker.model import (
     Episode,
     Look,
     Reason,
-    ReceiptStatus,
+    Receipt,
     Rejected,
     Retry,
     Sent,
     Settlement,
     Spend,
+    Stop,
     StopReason,
     UserView,
     anonymous_user_of,
 )
+from worker.receipts import NOTHING_TOLD, state_after
 from worker.rehearsal.book import CHANNEL_TYPE, Book
 from worker.rehearsal.person import Entry, Person, Row
 from worker.retry import answered
-
-ARRIVED = frozenset({ReceiptStatus.DELIVERED, ReceiptStatus.BUFFERED})
-"""Receipts that prove that a message was accepted."""
 
 
 def was_not_sent(settlement: Settlement) -> bool:
@@ -72,6 +71,8 @@ class Memory:
         """By send id."""
         self.messages: dict[str, list[Row]] = {}
         """By the provider's message id."""
+        self.early: list[Receipt | Stop] = []
+        """Told of messages nobody knows, while calls are under way whose answer may name them."""
         self.rearm_after_ms: int | None = None
         self.sends_for_ms = 0
         self.adoptions: list[Adoption] = []
@@ -183,7 +184,11 @@ class Memory:
             for episode in look.episodes:
                 known = life.episodes.get(episode.episode_id)
                 if known is not None and known.converted_ms != episode.converted_ms:
-                    episode = replace(episode, converted_ms=known.converted_ms)
+                    episode = replace(
+                        episode,
+                        converted_ms=known.converted_ms,
+                        converted_stage=known.converted_stage,
+                    )
                 life.put(episode)
         for delivery in look.deliveries:
             self._claim(person, delivery.claim)
@@ -228,9 +233,11 @@ class Memory:
             person.lives().rows.append(row)
         else:
             row.claim = claim
-        self._spend(claim, claim.cost_micros)
+            row.told = NOTHING_TOLD
+        self.spend(claim, claim.cost_micros)
 
-    def _spend(self, claim: Claim, micros: int) -> None:
+    def spend(self, claim: Claim, micros: int) -> None:
+        """Adds to what was spent when the claim was made; what is negative is given back."""
         if micros:
             span = (claim.sent_at_ms // SPEND_SPAN_MS * SPEND_SPAN_MS, claim.channel)
             self._spends[span] = self._spends.get(span, 0) + micros
@@ -249,15 +256,14 @@ class Memory:
             self.due_by(self.people[row.claim.user_id], now_ms)
 
     def _settle(self, row: Row, settlement: Settlement, now_ms: int) -> None:
-        outcome, claim, state = settlement.outcome, row.claim, settlement.state
-        if state in (ClaimState.UNCERTAIN, ClaimState.RETRY) and row.receipt in ARRIVED:
-            state = ClaimState.SENT
+        outcome, claim = settlement.outcome, row.claim
+        state = state_after(settlement.state, row.told)
         row.claim = answered(claim, settlement)
         if row.claim.state is not state:
             row.claim = replace(row.claim, state=state)
         unsent = was_not_sent(settlement) and not claim.maybe_sent
         if unsent and state is not ClaimState.SENT:
-            self._spend(claim, -claim.cost_micros)
+            self.spend(claim, -claim.cost_micros)
         if isinstance(outcome, Rejected) and outcome.stop is not None:
             self.suppress(claim.address_hash, outcome.stop, now_ms)
         if isinstance(outcome, Sent):

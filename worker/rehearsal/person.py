@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from worker.drafts import changed
 from worker.model import (
     Claim,
     Endpoint,
@@ -15,6 +16,7 @@ from worker.model import (
     PastSend,
     ReceiptStatus,
 )
+from worker.receipts import NOTHING_TOLD
 
 Facts: TypeAlias = tuple[Any, ...]
 """Values of an endpoint in the order of `book.FACTS`; None: not known."""
@@ -23,13 +25,13 @@ Facts: TypeAlias = tuple[Any, ...]
 class Row:
     """A claim with what receipts told of it."""
 
-    __slots__ = ("claim", "message_id", "receipt", "receipt_ms")
+    __slots__ = ("claim", "message_id", "told")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.message_id: str | None = None
-        self.receipt: ReceiptStatus | None = None
-        self.receipt_ms = 0
+        self.told = NOTHING_TOLD
+        """What receipts told; `claim.receipt` is the one that counts."""
 
 
 class Life:
@@ -72,10 +74,32 @@ class Life:
 
     def claims(self) -> tuple[Claim, ...]:
         """Those of the open episodes, oldest first."""
-        found = [row.claim for row in self.rows if row.claim.episode_id in self.open]
+        found = [self._seen(row) for row in self.rows if row.claim.episode_id in self.open]
         if len(found) > 1:
             found.sort(key=lambda claim: (claim.claimed_ms, claim.send_id))
         return tuple(found)
+
+    def _seen(self, row: Row) -> Claim:
+        """Of a mailbox that bounced, the reports of all claims up to this one, since the last
+        delivered, or as many as were known of a claim that was loaded."""
+        claim = row.claim
+        if claim.receipt is not ReceiptStatus.SOFT_BOUNCED:
+            return claim
+        same = [
+            other
+            for other in self.rows
+            if other.claim.address_hash == claim.address_hash
+            and other.claim.claimed_ms <= claim.claimed_ms
+        ]
+        delivered = [
+            other.claim.claimed_ms
+            for other in same
+            if other.claim.receipt is ReceiptStatus.DELIVERED
+            and other.claim.claimed_ms < claim.claimed_ms
+        ]
+        since_ms = max(delivered, default=-1)
+        reports = sum(len(o.told.soft_bounces) for o in same if o.claim.claimed_ms > since_ms)
+        return changed(claim, soft_bounces=max(reports, claim.soft_bounces))
 
     def sends(self, since_ms: int) -> tuple[PastSend, ...]:
         """Stages that went out, or may have, of claims since then; oldest first. One stage to

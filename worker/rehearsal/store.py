@@ -21,6 +21,7 @@ from worker.model import (
     Position,
     Reason,
     RetiredRule,
+    Sent,
     Settlement,
     Silence,
     Spend,
@@ -33,6 +34,7 @@ from worker.rehearsal import upkeep
 from worker.rehearsal.intake import apply_effect
 from worker.rehearsal.memory import Memory
 from worker.rehearsal.person import Person
+from worker.rehearsal.receipts import tell_early
 
 LOOK_FAILED_AGAIN_MS = HOUR_MS
 """A user whose look failed, which is a bug, is looked at again after this long."""
@@ -158,6 +160,9 @@ class MemoryStore:
     async def settle(self, settlements: Sequence[Settlement], *, now_ms: int) -> None:
         """See ports.Store."""
         self.memory.settle(settlements, now_ms=now_ms)
+        answers = (settlement.outcome for settlement in settlements)
+        named = {a.message_id for a in answers if isinstance(a, Sent) and a.message_id is not None}
+        tell_early(self.memory, named)
 
     async def recover(self, *, now_ms: int) -> int:
         """See ports.Store."""

@@ -10,8 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from worker.model import ClaimState, Endpoint, Reason, RetiredRule, UserView
-from worker.rehearsal.memory import ARRIVED, Memory
+from worker.receipts import Told, state_after
+from worker.rehearsal.memory import Memory
 from worker.rehearsal.person import Person, Row
+from worker.rehearsal.receipts import tell_early
 from worker.retry import TEMPORARY_ATTEMPTS_MAX
 
 
@@ -49,15 +51,14 @@ def recover(memory: Memory, *, now_ms: int) -> int:
         if claim.state is not ClaimState.CLAIMED:
             continue
         again = claim.resend and claim.attempt < TEMPORARY_ATTEMPTS_MAX
-        state = ClaimState.RETRY if again else ClaimState.UNCERTAIN
-        if row.receipt in ARRIVED:
-            state = ClaimState.SENT
+        state = state_after(ClaimState.RETRY if again else ClaimState.UNCERTAIN, row.told)
         retry_ms = now_ms if state is ClaimState.RETRY else None
         row.claim = replace(
             claim, state=state, reason="stopped_mid_call", retry_ms=retry_ms, maybe_sent=True
         )
         found += state is not ClaimState.SENT
         memory.due_by(memory.people[claim.user_id], now_ms)
+    tell_early(memory, ())
     return found
 
 
@@ -102,6 +103,7 @@ def load(memory: Memory, view: UserView, *, due_ms: int | None) -> None:
             life.put(episode)
         for claim in view.claims:
             row = memory.claims[claim.send_id] = Row(claim)
+            row.told = Told(receipt=claim.receipt)
             life.rows.append(row)
         known = {(claim.episode_id, claim.stage) for claim in view.claims}
         life.past = tuple(s for s in view.sends if (s.episode_id, s.stage) not in known)

@@ -40,7 +40,7 @@ from worker.rules.schema import (
     RuleFile,
     RuleForm,
 )
-from worker.rules.schema_ladder import PushStage, StageForms
+from worker.rules.schema_ladder import EmailStage, PushStage, StageForms
 from worker.rules.schema_limits import LegalTextForm, LimitsForm, PricesForm, QuietHoursForm
 from worker.rules.weeks import DAYS
 
@@ -174,8 +174,10 @@ def _stage(form: StageForms, templates: Mapping[TemplateKey, Template]) -> Stage
         only_if=tuple(form.only_if),
         on_undeliverable=form.on_undeliverable,
         on_uncertain=form.on_uncertain,
+        on_failed=None if isinstance(form, PushStage) else form.on_failed,
+        soft_bounces=form.soft_bounces if isinstance(form, EmailStage) else None,
         max_price_micros=form.max_price.micros if form.max_price else None,
-        ttl_ms=form.ttl if isinstance(form, PushStage) else None,
+        ttl_ms=None if isinstance(form, EmailStage) else form.ttl,
     )
 
 

@@ -13,13 +13,18 @@ from worker.rules.document import Entry, Node
 from worker.rules.schema import RuleDefaults
 from worker.rules.schema_ladder import StageDefaults
 
-_WITH_TTL = ("push",)
+_ONLY_OF = {
+    "ttl": ("push",),
+    "on_failed": ("email", "sms"),
+    "soft_bounces": ("email",),
+}
+"""Keys that stages of other channels do not have."""
 
 
 def with_defaults(roots: Mapping[str, Node]) -> dict[str, Node]:
     """The same documents, with rules and stages that hold every key they take from the defaults.
 
-    `after` is not taken by the first stage of a ladder, nor `ttl` by a stage without one.
+    `after` is not taken by the first stage of a ladder, nor a key by a stage that has none such.
     """
     defaults = next((root.get("defaults") for root in roots.values() if root.get("defaults")), None)
     of_rule = _entries(defaults, "rule", RuleDefaults.model_fields)
@@ -58,6 +63,6 @@ def _stage(stage: Node, of_stage: Mapping[str, Entry], is_first: bool) -> Node:
     if stage.entries is None:
         return stage
     left_out = {"after"} if is_first else set()
-    if stage.get_text("channel") not in _WITH_TTL:
-        left_out.add("ttl")
+    channel = stage.get_text("channel")
+    left_out.update(key for key, channels in _ONLY_OF.items() if channel not in channels)
     return stage.with_inherited({k: e for k, e in of_stage.items() if k not in left_out})

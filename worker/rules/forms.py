@@ -24,7 +24,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
-from worker.model import DAY_MS, HOUR_MS, SECOND_MS
+from worker.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from worker.receipts import SOFT_BOUNCES_MAX
 from worker.rules.amounts import AMOUNT_PATTERN, Amount, parse_amount
 from worker.rules.durations import parse_duration, written
 from worker.rules.instants import INSTANT_PATTERN, parse_instant
@@ -41,6 +42,7 @@ LEGAL_CHARS_MAX = 200
 PERCENT_MAX = 100
 PUSH_TTL_MAX_MS = 28 * DAY_MS
 """The longest a push provider keeps a message. Source: FCM, "Set the lifespan of a message"."""
+SMS_TTL_MAX_MS = 3 * DAY_MS
 """Source: AWS End User Messaging, SendTextMessage, TimeToLive: 5 to 259,200 seconds."""
 RATE_PER_MAX_MS = HOUR_MS
 DEFAULT_PRICE = "default"
@@ -237,9 +239,15 @@ RateSpan: TypeAlias = Annotated[int, _of(_span_within(1, RATE_PER_MAX_MS)), _tex
 PushTtl: TypeAlias = Annotated[
     int, _of(_span_within(SECOND_MS, PUSH_TTL_MAX_MS)), _text(_DURATION)
 ]
+SmsTtl: TypeAlias = Annotated[
+    int, _of(_span_within(MINUTE_MS, SMS_TTL_MAX_MS)), _text(_DURATION)
+]
 Day: TypeAlias = Annotated[int, _of(parse_day), _text(_DURATION)]
 Instant: TypeAlias = Annotated[int, _of(parse_instant), _text(INSTANT_PATTERN)]
 Count: TypeAlias = Annotated[int, _of(_count_to(999_999)), _whole(_WHOLE, 1, 999_999)]
+Bounces: TypeAlias = Annotated[
+    int, _of(_count_to(SOFT_BOUNCES_MAX)), _whole(_WHOLE, 1, SOFT_BOUNCES_MAX)
+]
 Weight: TypeAlias = Annotated[int, _of(_count_to(1_000, "weight")), _whole(_WHOLE, 1, 1_000)]
 Priority: TypeAlias = Annotated[
     int, _of(_parse_priority), _whole(r"^[-+]?[0-9]{1,6}$", -999_999, 999_999)

@@ -7,7 +7,6 @@ in docs/rules.md.
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -59,6 +58,13 @@ class OnUncertain(StrEnum):
     RESEND = "resend"
 
 
+class OnFailed(StrEnum):
+    """What becomes of the next stage when a stage was taken by the provider and did not arrive."""
+
+    WAIT = "wait"
+    NEXT_STAGE = "next_stage"
+
+
 class Clocked(StrEnum):
     """Which of an event's two times says when the user was here."""
 
@@ -82,6 +88,13 @@ def _number(text: str) -> float:
         return nan
 
 
+class Pattern(Protocol):
+    """A compiled regular expression whose time is bounded by the length of the text."""
+
+    def fullmatch(self, text: str) -> object | None:
+        """Something when the text fits from end to end."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matcher:
     """One Alertmanager matcher: `plan="premium"`, `country!="DE"`, `app=~"shop.*"`, `x!~"..."`;
@@ -95,7 +108,7 @@ class Matcher:
     name: str
     operator: str
     value: str
-    pattern: re.Pattern[str] | None = None
+    pattern: Pattern | None = None
     number: float | None = None
     """`value`, when the operator compares numbers."""
 
@@ -183,7 +196,8 @@ class Variant:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """A rung: wait `after_ms` since the previous stage was sent or skipped, then one of these
-    messages. After a stage that could not be delivered it is due at once.
+    messages. After a stage that could not be delivered it is due at once, and after one that a
+    receipt says did not arrive, where that stage says `on_failed: next_stage`.
 
     `variants` has at least one; the only one of a stage without variants is named "".
     """
@@ -195,6 +209,10 @@ class Stage:
     only_if: tuple[Matcher, ...] = ()
     on_undeliverable: OnUndeliverable = OnUndeliverable.NEXT_STAGE
     on_uncertain: OnUncertain = OnUncertain.KEEP
+    on_failed: OnFailed | None = None
+    """None, which is `wait`, where the channel has no receipts."""
+    soft_bounces: int | None = None
+    """So many in a row make a mailbox one that failed. None, which is one: it is no e-mail."""
     max_price_micros: int | None = None
     ttl_ms: int | None = None
 

@@ -7,21 +7,31 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field
 
 from worker.rules.forms import (
+    Bounces,
     Duration,
     Form,
     Money,
     Name,
     PushTtl,
+    SmsTtl,
     Weight,
     as_written,
 )
 from worker.rules.messages import EmailMessage, PushMessage, SmsMessage
-from worker.rules.ruleset import OnUncertain, OnUndeliverable
+from worker.rules.ruleset import OnFailed, OnUncertain, OnUndeliverable
 from worker.rules.schema_limits import Matchers
 
 STAGES_MAX = 20
 VARIANTS_MAX = 20
 
+_ON_FAILED = (
+    "When the provider took it and a receipt says that it did not arrive. wait: the next stage "
+    "waits its time; next_stage: it is due at once."
+)
+_SOFT_BOUNCES = (
+    "So many soft bounces of the mailbox in a row make the e-mail one that did not arrive; a hard "
+    "bounce does at once."
+)
 _PUSH_SAYS: Any = {"title": "New since your last visit", "body": "Come and have a look."}
 _EMAIL_SAYS: Any = {"subject": "New since your last visit", "text": "Come and have a look."}
 _SMS_SAYS: Any = {"body": "The Shop: 10% off your next order. Reply STOP to stop."}
@@ -71,6 +81,10 @@ class StageDefaults(StageKeys):
         description="How long a provider may try to deliver a push, 1s to 28d.",
         examples=["12h"],
     )
+    on_failed: OnFailed | None = Field(
+        default=None, description=_ON_FAILED, examples=["next_stage"]
+    )
+    soft_bounces: Bounces | None = Field(default=None, description=_SOFT_BOUNCES, examples=[3])
 
 
 class _Named(Form):
@@ -161,6 +175,10 @@ class EmailStage(StageForm):
     variants: Annotated[list[EmailVariant], Field(min_length=1, max_length=VARIANTS_MAX)] | None = (
         Field(default=None, description=_VARIANTS, examples=[_VARIANT_EXAMPLE])
     )
+    on_failed: OnFailed = Field(
+        default=as_written("wait"), description=_ON_FAILED, examples=["next_stage"]
+    )
+    soft_bounces: Bounces = Field(default=as_written("1"), description=_SOFT_BOUNCES, examples=[3])
 
 
 class SmsStage(StageForm):
@@ -172,6 +190,17 @@ class SmsStage(StageForm):
     )
     variants: Annotated[list[SmsVariant], Field(min_length=1, max_length=VARIANTS_MAX)] | None = (
         Field(default=None, description=_VARIANTS, examples=[_VARIANT_EXAMPLE])
+    )
+    ttl: SmsTtl | None = Field(
+        default=None,
+        description=(
+            "How long the provider may try to deliver it, 1m to 3d. Kept by End User Messaging; "
+            "Pinpoint's SendMessages tries for as long as the carriers do."
+        ),
+        examples=["4h"],
+    )
+    on_failed: OnFailed = Field(
+        default=as_written("wait"), description=_ON_FAILED, examples=["next_stage"]
     )
 
 

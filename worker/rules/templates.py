@@ -1,24 +1,36 @@
 """Message texts as Jinja2 templates: checked when rules are loaded, rendered per user. Pure.
 
 The language is Jinja2 cut down to what a message needs: values, filters, `if` and `for` (not a
-loop in a loop); no calls, no `set`, no multiplication, so that no slip makes a template run away.
-(Templates are written by ops; the bounds are not made against an author who means harm.) Names are
-those of Pinpoint (`CONTEXT_SHAPE`), so `{{User.UserAttributes.x}}` works unchanged. A missing value
-without `default(...)` is an error, never a hole in a text.
+loop in a loop); no calls, no `set`, no multiplication, and bounds on what filters, loops and the
+whole text make, so that no slip makes a template run away. (Templates are written by ops; an author
+who means harm can still waste seconds.) Names are those of Pinpoint (`CONTEXT_SHAPE`), so
+`{{User.UserAttributes.x}}` works unchanged. A missing value without `default(...)` is an error,
+never a hole in a text.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
+from math import isinf
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template, TemplateError, nodes, pass_environment
-from jinja2.exceptions import TemplateSyntaxError, UndefinedError
-from jinja2.filters import FILTERS, do_truncate
+from jinja2 import (
+    Environment,
+    StrictUndefined,
+    Template,
+    TemplateError,
+    nodes,
+    pass_context,
+    pass_environment,
+)
+from jinja2.exceptions import TemplateRuntimeError, TemplateSyntaxError, UndefinedError
+from jinja2.filters import FILTERS, do_replace, do_round, do_truncate
+from jinja2.filters import sync_do_join as do_join
 from jinja2.meta import find_undeclared_variables
-from jinja2.runtime import LoopContext
+from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
 
@@ -28,12 +40,21 @@ from worker.rules.ruleset import TemplateProblem
 
 TEMPLATE_CHARS_MAX = 64 * 1024
 
+RENDERED_CHARS_MAX = 256 * 1024
+"""Of what comes out, and of what a filter makes on the way; far above any provider's limit."""
+
+ROUND_DIGITS_MAX = 20
+
+LOOP_ITEMS_MAX = 500
+"""What a loop goes through at most; it may stand over the letters of a text, too."""
+
 # fmt: off
 _FILTERS = (
     "capitalize", "count", "d", "default", "e", "escape", "first", "float", "int", "join", "last",
     "length", "lower", "replace", "round", "sort", "title", "trim", "truncate", "unique", "upper",
     "urlencode",
 )
+_LOOP_FILTER = "at_most"  # stands over every loop, and is for nobody to write
 _TESTS = (
     "defined", "undefined", "in", "eq", "equalto", "==", "ne", "!=", "lt", "<", "le", "<=",
     "gt", ">", "ge", ">=", "number", "string",
@@ -46,7 +67,7 @@ _NODES = (
 )
 _RENDERING_FAILED = (
     TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError,
-    RecursionError, AssertionError,
+    RecursionError, AssertionError, NameError,
 )
 # fmt: on
 _NODE_WORDS = {nodes.Call: "a call such as name()", nodes.Assign: "{% set %}", nodes.Mul: "*"}
@@ -73,7 +94,9 @@ class Text:
         if self.fixed is not None:
             return self.fixed
         try:
-            return self._template.render(context)
+            return _within_bounds(self._template.generate(context))
+        except _TooMuch as error:
+            raise TemplateProblem(str(error)) from None
         except UndefinedError as error:
             raise TemplateProblem(str(error)) from None
         except _RENDERING_FAILED as error:
@@ -82,6 +105,21 @@ class Text:
                 f"the template cannot be rendered for this user ({type(error).__name__}); an "
                 "attribute is text, turn it into a number with |int or |float before counting"
             ) from None
+
+
+class _TooMuch(TemplateRuntimeError):
+    """A template that runs away; the text quotes no value."""
+
+
+def _within_bounds(pieces: Iterable[str]) -> str:
+    kept: list[str] = []
+    left = RENDERED_CHARS_MAX
+    for piece in pieces:
+        left -= len(piece)
+        if left < 0:
+            raise _TooMuch(f"the text comes out longer than {RENDERED_CHARS_MAX} characters")
+        kept.append(piece)
+    return "".join(kept)
 
 
 def compile_text(source: str) -> Text:
@@ -144,13 +182,56 @@ def _truncate(
     return do_truncate(environment, text, max(length, len(end)), killwords, end, leeway)
 
 
+# The context is asked for so that Jinja does not try these on constants, at every level of a chain
+# anew, while it compiles.
+
+
+@pass_context
+def _replace(context: Context, text: Any, old: Any, new: Any, count: int = -1) -> str:
+    text, old, new = (str(part) if isinstance(part, Values) else part for part in (text, old, new))
+    times = str(text).count(str(old))
+    if count >= 0:
+        times = min(times, count)
+    if len(str(text)) + times * len(str(new)) > RENDERED_CHARS_MAX:
+        raise _TooMuch(f"replace makes more than {RENDERED_CHARS_MAX} characters")
+    return do_replace(context.eval_ctx, text, old, new, count)
+
+
+@pass_context
+def _join(context: Context, value: Any, d: Any = "") -> str:
+    items = list(value)
+    if sum(map(len, map(str, items))) + len(items) * len(str(d)) > RENDERED_CHARS_MAX:
+        raise _TooMuch(f"join makes more than {RENDERED_CHARS_MAX} characters")
+    joined: str = do_join(context.eval_ctx, items, d)
+    return joined
+
+
+@pass_context
+def _round(_: Context, value: Any, precision: int = 0, method: str = "common") -> Any:
+    if not -ROUND_DIGITS_MAX <= precision <= ROUND_DIGITS_MAX:
+        raise _TooMuch(f"round to more than {ROUND_DIGITS_MAX} digits")
+    return do_round(value, precision, method)  # type: ignore[arg-type] # checked there
+
+
+def _at_most(value: Any) -> list[Any]:
+    items = list(islice(value, LOOP_ITEMS_MAX + 1))
+    if len(items) > LOOP_ITEMS_MAX:
+        raise _TooMuch(f"a loop over more than {LOOP_ITEMS_MAX} values")
+    return items
+
+
 def _environment(*, autoescape: bool) -> Environment:
     # A line that holds nothing but a block leaves no empty line in the message.
     environment = _Environment(
-        undefined=_Missing, autoescape=autoescape, trim_blocks=True, lstrip_blocks=True
+        undefined=_Missing,
+        autoescape=autoescape,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.globals.clear()
-    environment.filters = {name: FILTERS[name] for name in _FILTERS} | {"truncate": _truncate}
+    own = {"truncate": _truncate, "replace": _replace, "join": _join, "round": _round}
+    environment.filters = {name: FILTERS[name] for name in _FILTERS} | own
+    environment.filters[_LOOP_FILTER] = _at_most
     environment.tests = {name: TESTS[name] for name in _TESTS}
     return environment
 
@@ -167,10 +248,18 @@ def _compile(source: str, environment: Environment) -> Text:
         findings = list(_findings(tree)) or list(_unknown_names(tree))
         if findings:
             raise Refused(*findings)
+        for loop in list(tree.find_all(nodes.For)):
+            few = nodes.Filter(loop.iter, _LOOP_FILTER, [], [], None, None, lineno=loop.lineno)
+            loop.iter = few
         template = environment.from_string(tree)
         return Text(template, template.render() if _is_fixed(tree) else None, source)
     except TemplateSyntaxError as error:
         raise Refused(Finding(_syntax_message(error, source), error.lineno - 1)) from error
+    except UndefinedError as error:
+        raise Refused(
+            f"a name stands behind what has no values; a value begins with"
+            f" {', '.join(CONTEXT_SHAPE)}"
+        ) from error
     except _COMPILING_FAILED as error:
         raise Refused("the template is nested too deep or too large; simplify it") from error
 
@@ -194,7 +283,7 @@ def _findings(tree: nodes.Template) -> Iterator[Finding]:
     for node in tree.find_all(nodes.Node):
         message = _objection(node)
         if message:
-            yield Finding(message, node.lineno - 1)
+            yield Finding(message, (node.lineno or 1) - 1)
     for loop in tree.find_all(nodes.For):
         for inner in loop.find_all(nodes.For):
             yield Finding("a loop within a loop is not allowed", inner.lineno - 1)
@@ -210,6 +299,8 @@ def _objection(node: nodes.Node) -> str | None:
         return not_allowed("unknown filter", node.name, _FILTERS)
     if isinstance(node, nodes.Test) and node.name not in _TESTS:
         return not_allowed("unknown test", node.name, _TESTS)
+    if isinstance(node, nodes.Const) and isinstance(node.value, float) and isinf(node.value):
+        return "a number is too large; write one below 1e308"
     if isinstance(node, nodes.Getitem) and not isinstance(node.arg, nodes.Const):
         return "only a number or a quoted name may stand in [ ]"
     if isinstance(node, nodes.Getattr | nodes.Getitem):

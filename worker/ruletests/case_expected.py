@@ -45,6 +45,7 @@ class DecisionWord(StrEnum):
     HOLD = "hold"
     WAIT = "wait"
     SKIP = "skip"
+    HASTEN = "hasten"
     CLOSE = "close"
 
 
@@ -69,7 +70,7 @@ class SendForm(Form):
     )
     because: Reason | None = Field(
         default=None,
-        description="Why the stage before it was skipped.",
+        description="Why the stage before it was skipped, or did not hold it up.",
         examples=["permanent_failure"],
     )
     address: Addresses | None = Field(

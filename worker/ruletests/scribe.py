@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from worker.holds import HOLDS
 from worker.model import (
     Action,
     Channel,
@@ -22,12 +23,12 @@ from worker.rules.ruleset import RuleSet
 from worker.ruletests.case_expected import DecisionWord, State
 from worker.ruletests.case_world import EventForm
 from worker.ruletests.story import Ended, MadeDecision, MadeSend, Stand, Story
-from worker.situation import HOLDS
 
 _WORDS = {
     Action.OPEN: DecisionWord.OPEN,
     Action.SEND: DecisionWord.SEND,
     Action.SKIP: DecisionWord.SKIP,
+    Action.HASTEN: DecisionWord.HASTEN,
     Action.CLOSE: DecisionWord.CLOSE,
 }
 _CHANNEL_OF_EVENT = {"_email.": Channel.EMAIL, "_SMS.": Channel.SMS}
@@ -51,7 +52,7 @@ class Scribe(Observer):
         self._holds: dict[_Rung, Reason] = {}
         """Why a stage was held first."""
         self._skips: dict[str, Reason] = {}
-        """Episode to why the stage before was skipped."""
+        """Episode to why the stage before was skipped, or did not hold the next one up."""
         self._sends: dict[_Rung, MadeSend] = {}
         self._settled: set[_Rung] = set()
         """Stages with an answer that is not to be tried again."""
@@ -83,7 +84,7 @@ class Scribe(Observer):
             return
         if word is DecisionWord.HOLD and stage is not None:
             self._holds.setdefault((episode_id, stage), decision.reason)
-        elif word is DecisionWord.SKIP:
+        elif word in (DecisionWord.SKIP, DecisionWord.HASTEN):
             self._skips[episode_id] = decision.reason
         elif word is DecisionWord.CLOSE:
             self._ended.setdefault(episode_id, None)

@@ -151,6 +151,8 @@ class _Timeline:
             self._play.feed(Effect(endpoints=actor.endpoints(event.at)), at_ms)
             return
         self._scribe.reading = event
+        # What was sent by then is what a mail or SMS event may be about.
+        self._play.begin(at_ms)
         self._play.read([actor.record(event, self._scribe.last_send_id(event))])
 
     def _stand(self, wanted: StateForm) -> Stand:

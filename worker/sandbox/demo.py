@@ -1,16 +1,16 @@
 """`make demo`: a local stream, a local provider, the real worker between them, and a crowd.
 
-Everything runs on loopback, in a temporary folder, for about a minute: a Kinesis over the wire, a
-Pinpoint that checks every request against the service's own model, `comeback run` as a process of
-its own, and some thousand users (`crowd`). While it runs, a shard is split. At the end the demo
-judges itself from what arrived at the crowd's addresses (`demo_verdict`) and exits 0 or 1.
+Everything runs on loopback, in a temporary folder, for about a minute: a Kinesis over the wire,
+providers that check every request against the services' own models (`demo_providers`), `comeback
+run` as a process of its own, and some thousand users (`crowd`). While it runs, a shard is split. At
+the end the demo judges itself from what arrived at the crowd's addresses (`demo_verdict`) and exits
+0 or 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -35,7 +35,8 @@ from worker.model import CHANNEL_OF_TYPE
 from worker.rules.load import load
 from worker.sandbox.crowd import DRIFT_SECONDS, Crowd, Habit
 from worker.sandbox.demo_picture import Snapshot, pace, picture, plain, summary
-from worker.sandbox.demo_verdict import verdict
+from worker.sandbox.demo_providers import Backends, Providers
+from worker.sandbox.demo_verdict import Check, verdict
 from worker.sandbox.processes import Child
 
 STREAM = "demo-events"
@@ -57,8 +58,14 @@ FAKE_CREDENTIALS = {
 class Demo:
     """One run of the demo."""
 
-    def __init__(self, *, users: int, seed: int, folder: Path, console: Console) -> None:
+    def __init__(
+        self, *, users: int, seed: int, backends: Backends, folder: Path, console: Console
+    ) -> None:
         self._folder = folder
+        self._providers = Providers(backends, folder)
+        self._reports: list[bytes] = []
+        """Delivery reports that are not on the stream yet."""
+        self._reported = 0
         self._console = console
         self._seconds_total = DRIFT_SECONDS[1] + LADDER_SECONDS + SETTLE_SECONDS
         self._children: list[Child] = []
@@ -67,7 +74,6 @@ class Demo:
         self._accepted: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter()
         self._news: deque[str] = deque(maxlen=4)
-        self._log_offset = 0
 
     async def run(self, *, keep: bool) -> int:
         """Runs to the end; 0 when every check holds."""
@@ -81,7 +87,7 @@ class Demo:
                 users=self._users, seed=self._seed, now_ms=round(self._begin * 1_000)
             )
             await self._play(client, metrics)
-            checks = verdict(self._crowd)
+            checks = [*verdict(self._crowd), *self._receipts_settled(_scrape(metrics))]
             self._console.print(summary(self._crowd, self._accepted, checks))
             self._tell_a_story()
             if keep:
@@ -95,19 +101,17 @@ class Demo:
     def _start(self) -> Any:
         """Starts the servers and the worker; returns the crowd's Kinesis client."""
         kinesis = self._child("worker.sandbox.kinesis", "--stream", STREAM, "--shards", "2")
-        pinpoint = self._child("worker.sandbox.pinpoint", "--log", str(self._sends))
+        providers = self._providers.start(self._child)
         endpoint = kinesis.first_line().split()[-1]
         self._http = f"http://127.0.0.1:{_free_port()}"
         self._environment = {
             **FAKE_CREDENTIALS,
             "AWS_ENDPOINT_URL_KINESIS": endpoint,
-            "AWS_ENDPOINT_URL_PINPOINT": pinpoint.first_line().split()[-1],
+            **providers,
             "COMEBACK_STREAM": STREAM,
             "COMEBACK_START_POSITION": "TRIM_HORIZON",
             "COMEBACK_STATE": str(self._folder / "comeback.db"),
             "COMEBACK_RULES": str(RULES),
-            "COMEBACK_PINPOINT_APPLICATION_ID": "demo",
-            "COMEBACK_EMAIL_FROM": "shop@example.com",
             "COMEBACK_HTTP": self._http.removeprefix("http://"),
             "COMEBACK_POLL_INTERVAL": "200ms",
             "COMEBACK_SWEEP_INTERVAL": "100ms",
@@ -176,6 +180,12 @@ class Demo:
         records = [
             {"Data": data, "PartitionKey": key} for key, data in self._crowd.events(until=at)
         ]
+        records += [
+            {"Data": report, "PartitionKey": str(self._reported + number)}
+            for number, report in enumerate(self._reports)
+        ]
+        self._reported += len(self._reports)
+        self._reports.clear()
         for start in range(0, len(records), RECORDS_PER_PUT_MAX):
             part = records[start : start + RECORDS_PER_PUT_MAX]
             answer = await client.put_records(StreamName=STREAM, Records=part)
@@ -193,22 +203,23 @@ class Demo:
 
     def _read_sends(self) -> None:
         """What arrived at the crowd's addresses since the last look, from the provider's log."""
-        with self._sends.open("rb") as log:
-            log.seek(self._log_offset)
-            for line in log:
-                if not line.endswith(b"\n"):
-                    break
-                self._log_offset += len(line)
-                send = json.loads(line)
-                channel = CHANNEL_OF_TYPE[send["channel_type"]]
-                if (
-                    self._crowd.owner(send["address"]).habit is Habit.DEAD_TOKEN
-                    and channel == "push"
-                ):
-                    self._rejected[channel] += 1
-                    continue
-                self._accepted[channel] += 1
-                self._crowd.receives(send["address"], channel, send["time"] - self._begin)
+        for send, report in self._providers.new_sends():
+            channel = CHANNEL_OF_TYPE[send["channel_type"]]
+            if self._crowd.owner(send["address"]).habit is Habit.DEAD_TOKEN and channel == "push":
+                self._rejected[channel] += 1
+                continue
+            self._accepted[channel] += 1
+            self._crowd.receives(send["address"], channel, send["time"] - self._begin)
+            if report is not None:
+                self._reports.append(report)
+
+    def _receipts_settled(self, worker: Mapping[str, float]) -> list[Check]:
+        """Delivery reports belong to sends; nothing to check where no provider publishes any."""
+        if not self._reported:
+            return []
+        lost = self._reported - round(worker["receipts_matched"])
+        name = f"each of {self._reported:,} delivery reports found its send"
+        return [Check(name, (f"{lost} of them",) if lost else ())]
 
     def _snapshot(self, at: float, worker: Mapping[str, float]) -> Snapshot:
         return Snapshot(
@@ -256,10 +267,6 @@ class Demo:
             self._read_sends()
             await asyncio.sleep(TICK_SECONDS)
 
-    @property
-    def _sends(self) -> Path:
-        return self._folder / "sends.ndjson"
-
 
 def _scrape(url: str) -> dict[str, float]:
     """The few numbers of the picture, from the worker's own metrics."""
@@ -274,6 +281,7 @@ def _scrape(url: str) -> dict[str, float]:
         "records": total("comeback_records"),
         "lag": total("comeback_watermark_age_seconds"),
         "shards": total("comeback_shards"),
+        "receipts_matched": total("comeback_receipts_matched"),
         "quiet_hours": total("comeback_decisions", reason="quiet_hours"),
     }
 
@@ -295,12 +303,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--users", type=int, default=3_000, help="how large the crowd is")
     parser.add_argument("--seed", type=int, default=20_261_122, help="which crowd")
+    parser.add_argument(
+        "--backends",
+        choices=list(Backends),
+        type=Backends,
+        default=Backends.PINPOINT,
+        help="who delivers: Pinpoint alone, or with SES and End User Messaging (BACKENDS=aws)",
+    )
     parser.add_argument("--keep", action="store_true", help="stay up afterwards (KEEP=1)")
     options = parser.parse_args()
     console = Console()
     signal.signal(signal.SIGTERM, _end_on_sigterm)
     with tempfile.TemporaryDirectory(prefix="comeback-demo-") as folder:
-        demo = Demo(users=options.users, seed=options.seed, folder=Path(folder), console=console)
+        demo = Demo(
+            users=options.users,
+            seed=options.seed,
+            backends=options.backends,
+            folder=Path(folder),
+            console=console,
+        )
         try:
             code = asyncio.run(demo.run(keep=options.keep))
         except KeyboardInterrupt:

@@ -1,12 +1,15 @@
-"""How the Pinpoint stub answers: per address, per call, and ready-made crowds of both."""
+"""How the stubs answer: per address, per call, and ready-made crowds of both.
+
+Statuses are Pinpoint's words; the stubs of the other services translate them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 
 class Fault(StrEnum):
@@ -46,6 +49,15 @@ class Reply:
     fault: Fault | None = None
     delay_seconds: float = 0.0
     """The call's answer waits for the slowest of its addresses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal(Reply):
+    """The exception that the whole call of the address is answered with; `code` is its status."""
+
+    kind: str
+    members: Mapping[str, Any] = field(default_factory=dict)
+    """What it says besides its message: `Reason`, `Fields`, ..."""
 
 
 ACCEPTED = Reply()

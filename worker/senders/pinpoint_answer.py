@@ -7,7 +7,6 @@ hold the token or the address; a `detail` is a status and a number, or a code of
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -23,6 +22,8 @@ from worker.model import (
     StopReason,
     Uncertain,
 )
+from worker.senders.calls import uncertain
+from worker.senders.words import letters_without
 
 
 class AddressResult(msgspec.Struct, frozen=True, rename="pascal"):
@@ -124,23 +125,12 @@ def outcome_of(delivery: Delivery, result: AddressResult | None) -> Outcome:
 
 def _permanent(delivery: Delivery, message: str, detail: str) -> Outcome:
     send_id, channel = delivery.claim.send_id, delivery.claim.channel
-    said = _said(message, delivery.address)
+    said = letters_without(message, [delivery.address])
     if any(piece in said for piece in NOBODYS_FAULT[channel]):
         return Rejected(send_id=send_id, detail=detail)
     if any(piece in said for piece in (*OUR_FAULT[channel], *OUR_FAULT_ON_ANY_CHANNEL)):
         return Retry(send_id=send_id, reason=Reason.CHANNEL_PAUSED, detail=detail)
     return Rejected(send_id=send_id, detail=detail, stop=StopReason.DEAD)
-
-
-def _said(message: str, address: str) -> str:
-    """The letters and digits of a status message, without the address or domain it may quote.
-
-    Addresses are chosen by strangers: "not-verified@..." must not be able to pause a channel.
-    """
-    said, quoted = message.casefold(), address.casefold()
-    for part in (quoted, quoted.rpartition("@")[2]):
-        said = said.replace(part, " ")
-    return re.sub(r"[^a-z0-9]", "", said)
 
 
 def _detail(result: AddressResult) -> str:
@@ -157,19 +147,6 @@ def outcomes_of(deliveries: Sequence[Delivery], body: bytes) -> list[Outcome]:
     """
     try:
         response = msgspec.json.decode(body, type=MessageResponse)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return uncertain(deliveries, "unreadable_answer")
     return [outcome_of(delivery, response.result.get(delivery.address)) for delivery in deliveries]
-
-
-def uncertain(deliveries: Sequence[Delivery], detail: str) -> list[Outcome]:
-    """Nobody knows of any of them."""
-    return [Uncertain(send_id=delivery.claim.send_id, detail=detail) for delivery in deliveries]
-
-
-def retry(deliveries: Sequence[Delivery], reason: Reason, detail: str) -> list[Outcome]:
-    """None was accepted, all may be tried again."""
-    return [
-        Retry(send_id=delivery.claim.send_id, reason=reason, detail=detail)
-        for delivery in deliveries
-    ]

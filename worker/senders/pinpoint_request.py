@@ -20,7 +20,6 @@ What may differ within one call:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -28,7 +27,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from worker.event_messages import SEND_ID_KEY
 from worker.model import SECOND_MS, Channel, Delivery, Message
+from worker.senders.braces import literal, literal_html, literal_url
 
 RECIPIENTS_MAX = 100
 """Addresses per call (API reference, "Messages")."""
@@ -36,9 +37,6 @@ RECIPIENTS_MAX = 100
 REQUEST_BYTES_MAX = 1024 * 1024
 """A larger call is split before it is made. Pinpoint allows 7 MB; signing and writing even one
 would stop the event loop for too long."""
-
-SEND_ID_KEY = "send_id"
-"""Name of our send id in the `Context` of an address; receipts bring it back."""
 
 Json: TypeAlias = dict[str, Any]
 
@@ -142,13 +140,13 @@ def _link(url: str | None) -> Json:
     if not url:
         return {"Action": "OPEN_APP"}
     action = "URL" if urlsplit(url).scheme.lower() in ("http", "https") else "DEEP_LINK"
-    return {"Action": action, "Url": _guard(url, "%7B")}
+    return {"Action": action, "Url": literal_url(url)}
 
 
 def _email(message: Message, origin: Origin) -> Json:
     parts = {"Subject": literal(message.title or ""), "TextPart": literal(message.body)}
     if message.html:
-        parts["HtmlPart"] = _guard(message.html, "&#123;")
+        parts["HtmlPart"] = literal_html(message.html)
     simple = {name: {"Charset": "UTF-8", "Data": text} for name, text in parts.items() if text}
     email: Json = {"SimpleEmail": simple}
     if origin.email_from:
@@ -163,20 +161,3 @@ def _sms(message: Message, origin: Origin) -> Json:
         "SenderId": origin.sms_sender_id,
     }
     return sms | {name: value for name, value in named.items() if value}
-
-
-_BRACE_BEFORE_BRACE = re.compile(r"\{(?=\{)")
-
-
-def literal(text: str) -> str:
-    """The text with `{{` made `{ {`, which Pinpoint does not take for a variable of its own.
-
-    Texts come rendered, so what still looks like a variable was put there by a value: Pinpoint
-    would fill it in, or find no value for it and send nothing. A space stays within the GSM
-    alphabet, so the guard never makes an SMS longer than by itself.
-    """
-    return _guard(text, "{ ")
-
-
-def _guard(text: str, brace: str) -> str:
-    return _BRACE_BEFORE_BRACE.sub(brace, text) if "{{" in text else text

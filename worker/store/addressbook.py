@@ -93,11 +93,7 @@ def write_endpoints(connection: sqlite3.Connection, told: Sequence[Endpoint]) ->
     changes = Changes()
     if not told:
         return changes
-    want(connection, (endpoint.endpoint_id for endpoint in told))
-    entries = {
-        row[0]: Entry(row[0], row[1], _stamps(row[2]), row[3:])
-        for row in connection.execute(statements.ENTRIES_WANTED)
-    }
+    entries = read_entries(connection, told)
     touched: list[Entry] = []
     renewed: list[Entry] = []
     moved: list[Entry] = []
@@ -120,6 +116,15 @@ def write_endpoints(connection: sqlite3.Connection, told: Sequence[Endpoint]) ->
     connection.executemany(statements.CHANGE_REACH, map(_reach_row, moved))
     connection.executemany(statements.TOUCH_ENTRY, map(_time_row, touched))
     return changes
+
+
+def read_entries(connection: sqlite3.Connection, told: Iterable[Endpoint]) -> dict[str, Entry]:
+    """What is known of these endpoints, by their id."""
+    want(connection, (endpoint.endpoint_id for endpoint in told))
+    return {
+        row[0]: Entry(row[0], row[1], _stamps(row[2]), row[3:])
+        for row in connection.execute(statements.ENTRIES_WANTED)
+    }
 
 
 def merged(old: Entry | None, new: Endpoint) -> Entry:
@@ -148,10 +153,14 @@ def merged(old: Entry | None, new: Endpoint) -> Entry:
 
 def write_stops(connection: sqlite3.Connection, stops: Sequence[Stop]) -> set[str]:
     """Suppresses addresses, now and for endpoints that will hold them later; returns the users who
-    hold them now."""
+    hold them now. Stops that name a message instead are for `receipts.stop_messages`."""
     if not stops:
         return set()
-    rows = [(hash_of(s.channel, s.address), s.channel, s.reason, s.at_ms) for s in stops]
+    rows = [
+        (hash_of(s.channel, s.address), s.channel, s.reason, s.at_ms)
+        for s in stops
+        if s.address is not None
+    ]
     connection.executemany(statements.PUT_SUPPRESSION, rows)
     want(connection, (row[0] for row in rows))
     return {owner for _, owner in connection.execute(statements.OWNERS_BY_ADDRESS)}

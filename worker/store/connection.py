@@ -12,7 +12,6 @@ position, and read again); a sweep commits FULL, before any provider is called.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -28,8 +27,9 @@ from worker.errors import (
     TryLater,
     UsageError,
 )
-from worker.store import statements
+from worker.store import bulk_indexes, statements
 from worker.store.migrations import APPLICATION_ID, SCHEMA_VERSION, script_from
+from worker.store.rights import create_private
 
 IN_MEMORY = ":memory:"
 
@@ -65,6 +65,7 @@ class Database:
         self.path = path
         self._connection = connection
         self._durable: bool | None = None
+        self._closed = False
 
     @classmethod
     def open(cls, path: str) -> Database:
@@ -75,13 +76,14 @@ class Database:
         require_sqlite()
         with translated(path):
             if path != IN_MEMORY:
-                _create_private(path)
+                create_private(path)
             connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
             try:
                 check_ours(connection, path)
                 _configure(connection, path)
                 _migrate(connection)
                 _quick_check(connection, path)
+                bulk_indexes.make(connection)
                 for table in statements.TEMPORARY_TABLES:
                     connection.execute(table)
             except BaseException:
@@ -124,6 +126,15 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
 
+    @contextmanager
+    def outside(self) -> Iterator[sqlite3.Connection | None]:
+        """The connection without a transaction, for what SQLite does only so; None: it is closed.
+
+        Raises StateUnwritable, StateInUse or StateDamaged.
+        """
+        with translated(self.path):
+            yield None if self._closed else self._connection
+
     def foreign_version(self) -> int:
         """Changes when another connection has changed the file; takes microseconds."""
         with translated(self.path):
@@ -138,6 +149,7 @@ class Database:
             except sqlite3.ProgrammingError:
                 return  # closed before
             finally:
+                self._closed = True
                 self._connection.close()
 
 
@@ -225,10 +237,11 @@ _FREE_IT = (
 def damaged(path: str, found: str) -> StateDamaged:
     """The error for a file that cannot be trusted."""
     return StateDamaged(
-        f"{path}: {found}. Stop comeback, move this file and the ones beside it (-wal, -shm) "
-        "aside, and put a backup copy in its place; reading goes on from the position in it. "
-        "Without a backup start with no file: recency is rebuilt from what the stream still holds, "
-        "but who was already sent what is forgotten."
+        f"{path}: {found}. Stop comeback and put a backup in its place: `comeback restore --force "
+        "FILE` keeps this file aside, and reading goes on from the position in the backup. Without "
+        "one move this file and those beside it (-wal, -shm, .lock) aside and start with none: "
+        "recency is rebuilt from what the stream still holds, but who was already sent what is "
+        "forgotten."
     )
 
 
@@ -244,11 +257,6 @@ def _translation(path: str, error: sqlite3.Error) -> ComebackError | None:
             "read the state with comeback's own commands, which never write."
         )
     return None
-
-
-def _create_private(path: str) -> None:
-    """SQLite gives the files beside it the rights of the state file, so 0600 from birth."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
 def _configure(connection: sqlite3.Connection, path: str) -> None:

@@ -3,7 +3,10 @@
 The episode credited is the one of that user and rule whose send came last before the conversion,
 open or the latest closed one; a holdout's would-be sends count like sends, or there would be
 nothing to compare with. An episode converts once, at its earliest conversion, so it does not matter
-how often or in which order they are told. Works inside the transaction of its caller.
+how often or in which order they are told. The stage that has it is the last one sent before it, and
+keeps it when the ladder goes on. Whether a receipt says that the stage arrived, or nobody knows,
+makes no difference: the arms of a rule compare only when all who were tried count. Works inside the
+transaction of its caller.
 """
 
 from __future__ import annotations
@@ -56,7 +59,7 @@ def _credit(
     episode_id, last_stage, converted_ms = found
     if converted_ms is not None and converted_ms <= conversion.at_ms:
         return ()
-    connection.execute(statements.CREDIT, (conversion.at_ms, episode_id))
+    connection.execute(statements.CREDIT, (conversion.at_ms, last_stage, episode_id))
     if converted_ms is not None:
         return ()
     entry = JournalEntry(

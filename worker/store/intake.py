@@ -23,8 +23,8 @@ from worker.model import (
     EpisodeOutcome,
     Position,
     Reason,
-    Receipt,
 )
+from worker.receipts import whose_message
 from worker.store import statements
 from worker.store.addressbook import (
     Changes,
@@ -35,7 +35,9 @@ from worker.store.addressbook import (
 )
 from worker.store.connection import want
 from worker.store.conversions import credit_conversions
+from worker.store.forgotten import without_forgotten
 from worker.store.journal import closing, tell
+from worker.store.receipts import senders_of, stop_messages, tell_receipts
 
 DEAD_LETTERS_MAX = 100_000
 """Rows kept; beyond it the oldest go."""
@@ -68,17 +70,20 @@ def apply_effect(
     assert born is not None
     assert born[0] == batch.stream.created_ms, "positions() has not been asked about this stream"
     moments = {"now_ms": now_ms, "rearm_after_ms": rearm_after_ms}
+    effect = without_forgotten(connection, effect)
     changes = write_endpoints(connection, effect.endpoints)
     look_again = changes.owners | write_stops(connection, effect.stops)
+    look_again |= stop_messages(connection, effect.stops)
     seen, unknown = _resolve(connection, effect.activities)
     count(Incident.USER_MERGED, _merge(connection, changes, seen, now_ms))
     returned = _close_returned(connection, seen, now_ms)
     new, active = _move_recency(connection, rearm_after_ms) if seen else (0, 0)
+    matched, concerned = tell_receipts(connection, effect.receipts)
+    look_again |= concerned
     if look_again:
         want(connection, look_again)
         connection.execute(statements.LOOK_AGAIN, moments)
     credited = credit_conversions(connection, effect.conversions, now_ms=now_ms)
-    matched = sum(_settle_receipt(connection, receipt) for receipt in effect.receipts)
     behind = _move_position(connection, batch)
     count(Incident.POSITION_BEHIND, behind)
     if not behind:
@@ -106,9 +111,7 @@ def _resolve(
     owners = _owners(
         connection, statements.OWNERS_BY_ENDPOINT, (a.endpoint_id for a in named if a.endpoint_id)
     )
-    senders = _owners(
-        connection, statements.USERS_BY_MESSAGE, (a.message_id for a in named if a.message_id)
-    )
+    senders = senders_of(connection, (a.message_id for a in named if a.message_id))
     holders = _owners(
         connection,
         statements.OWNERS_BY_ADDRESS,
@@ -120,8 +123,8 @@ def _resolve(
             return (activity.user_id,)
         if activity.endpoint_id in owners:
             return owners[activity.endpoint_id]
-        if activity.message_id in senders:
-            return senders[activity.message_id]
+        if activity.message_id is not None and activity.message_id in senders:
+            return whose_message(senders[activity.message_id], activity)
         if activity.address and (key := hash_of(Channel.EMAIL, activity.address)) in holders:
             return holders[key]
         if activity.endpoint_id is not None:
@@ -208,21 +211,6 @@ def _move_recency(connection: sqlite3.Connection, rearm_after_ms: int | None) ->
     if rearm_after_ms is not None:
         connection.execute(statements.BRING_FORWARD, moments)
     return new, moved
-
-
-def _settle_receipt(connection: sqlite3.Connection, receipt: Receipt) -> int:
-    """How many claims the receipt told something of: one or none. A provider's message id belongs
-    to one address, so the address need not be compared."""
-    said = {"status": receipt.status, "detail": receipt.detail, "at_ms": receipt.at_ms}
-    for key, statement in (
-        (receipt.send_id, statements.RECEIPT_BY_SEND),
-        (receipt.message_id, statements.RECEIPT_BY_MESSAGE),
-    ):
-        if key is not None:
-            told = connection.execute(statement, {**said, "key": key}).rowcount
-            if told:
-                return told
-    return 0
 
 
 def _move_position(connection: sqlite3.Connection, batch: Batch) -> bool:

@@ -16,8 +16,13 @@ from errno import EACCES, EISDIR, ENOENT, ENOTDIR, EPERM, EROFS
 from worker.errors import SettingsError, StateInUse, StateUnwritable
 from worker.model import SECOND_MS
 from worker.ports import Clock
+from worker.store.rights import open_private
 
 LOCK_POLL_SECONDS = 1.0
+
+MADE = "A state was made here.\n"
+"""First line of a lock file, from the day on when its state file was first opened."""
+
 HOLDER_BYTES_MAX = 512
 
 MISPLACED = frozenset({EACCES, EISDIR, ENOENT, ENOTDIR, EPERM, EROFS})
@@ -27,8 +32,11 @@ MISPLACED = frozenset({EACCES, EISDIR, ENOENT, ENOTDIR, EPERM, EROFS})
 class StateLock:
     """The lock of one state file, held from `acquire` until `release` or the end of the process."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, path: str) -> None:
         self._descriptor: int | None = descriptor
+        self.path = path
+        self.made = _is_made(descriptor)
+        """Was there ever a state file to this lock?"""
 
     @classmethod
     async def acquire(
@@ -42,7 +50,7 @@ class StateLock:
         """
         path = _lock_path(state_path)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = open_private(path)
         except OSError as error:
             problem = SettingsError if error.errno in MISPLACED else StateUnwritable
             raise problem(
@@ -56,14 +64,39 @@ class StateLock:
         except BaseException:
             os.close(descriptor)
             raise
-        return cls(descriptor)
+        return cls(descriptor, path)
+
+    def remember(self) -> None:
+        """From now on, and for every process after this one, the state file was made. Durable.
+        Raises OSError."""
+        if self.made or self._descriptor is None:
+            return
+        _write(self._descriptor, MADE + _holder(self._descriptor) + "\n")
+        os.fsync(self._descriptor)
+        self.made = True
 
     def release(self) -> None:
         """Frees the lock; a second call does nothing."""
         if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
+            _write(self._descriptor, MADE if self.made else "")
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def holder_of(state_path: str) -> str | None:
+    """Who holds the lock of a state file; None when nobody does, or nobody ever did. Looks without
+    taking it: a process that starts in this moment is not turned away for long."""
+    try:
+        descriptor = os.open(_lock_path(state_path), os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
 
 
 async def _queue(
@@ -99,12 +132,22 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _holder(descriptor: int) -> str:
-    text = os.pread(descriptor, HOLDER_BYTES_MAX, 0).decode("utf-8", "replace").strip()
-    return text or "another process"
+    text = os.pread(descriptor, HOLDER_BYTES_MAX, 0).decode("utf-8", "replace")
+    return text.removeprefix(MADE).strip() or "another process"
+
+
+def _is_made(descriptor: int) -> bool:
+    return os.pread(descriptor, len(MADE), 0) == MADE.encode()
+
+
+def _write(descriptor: int, text: str) -> None:
+    """Overwrites, then shortens: a crash in between must not lose the first line."""
+    data = text.encode()
+    os.pwrite(descriptor, data, 0)
+    os.ftruncate(descriptor, len(data))
 
 
 def _sign(descriptor: int, now_ms: int) -> None:
     since = datetime.fromtimestamp(now_ms // SECOND_MS, UTC).isoformat()
     text = f"pid {os.getpid()} on {os.uname().nodename} since {since}\n"
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, text.encode(), 0)
+    _write(descriptor, (MADE if _is_made(descriptor) else "") + text)

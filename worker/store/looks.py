@@ -28,7 +28,6 @@ from worker.model import (
     Delivery,
     Episode,
     Look,
-    ReceiptStatus,
     Rejected,
     Retry,
     Sent,
@@ -46,6 +45,7 @@ from worker.store.addressbook import replace_token, suppress
 from worker.store.connection import want
 from worker.store.intake import Incident
 from worker.store.journal import LOOK_FAILED, STOPPED_MID_CALL, JournalEntry, entry_of, tell
+from worker.store.receipts import tell_early
 from worker.store.spends import add_spends, give_back
 from worker.store.views import read_views
 
@@ -63,8 +63,6 @@ DETAIL_CHARACTERS_MAX = 500
 
 _EPISODE_VALUES = attrgetter(*statements.EPISODE_COLUMNS.split(", "))
 _CLAIM_VALUES = attrgetter(*statements.CLAIM_COLUMNS.split(", "))
-
-_TOLD_SENT = (ReceiptStatus.DELIVERED, ReceiptStatus.BUFFERED)
 
 log = structlog.get_logger()
 
@@ -208,10 +206,10 @@ def settle_claims(
     tokens: list[tuple[str, str, str]] = []
     unsent: list[tuple[int, str, int]] = []
     rows = connection.execute(statements.CLAIMS_WANTED).fetchall()
-    for send_id, user_id, channel, address_hash, state, at_ms, cost_micros, receipt, maybe in rows:
+    for send_id, user_id, channel, address_hash, state, at_ms, cost_micros, taken, maybe in rows:
         assert state == ClaimState.CLAIMED, f"send {send_id} is {state}, its outcome is known"
         users.add(user_id)
-        if cost_micros and not maybe and _was_not_sent(by_send_id[send_id], receipt):
+        if cost_micros and not maybe and _was_not_sent(by_send_id[send_id], taken=bool(taken)):
             unsent.append((at_ms, channel, cost_micros))
         match by_send_id[send_id].outcome:
             case Rejected(stop=StopReason() as stop):
@@ -227,6 +225,8 @@ def settle_claims(
     assert not settlements or settled == len(settlements)
     give_back(connection, unsent)
     suppress(connection, stops)
+    answers = (s.outcome for s in settlements)
+    tell_early(connection, (a.message_id for a in answers if isinstance(a, Sent) and a.message_id))
     for user_id, address_hash, token in tokens:
         replace_token(
             connection, user_id=user_id, address_hash=address_hash, token=token, at_ms=now_ms
@@ -234,11 +234,11 @@ def settle_claims(
     _due_now(connection, users, now_ms)
 
 
-def _was_not_sent(settlement: Settlement, receipt: str | None) -> bool:
+def _was_not_sent(settlement: Settlement, *, taken: bool) -> bool:
     """Certainly not: an uncertain call that is repeated may have been. What a receipt calls
-    delivered was, unless the provider says that it never will be."""
+    taken was, unless the provider says that it never will be."""
     if isinstance(settlement.outcome, Retry) and settlement.state is ClaimState.RETRY:
-        return receipt not in _TOLD_SENT
+        return not taken
     return isinstance(settlement.outcome, Retry | Rejected)
 
 
@@ -279,6 +279,7 @@ def recover_claims(connection: sqlite3.Connection, *, now_ms: int) -> int:
             for user_id, rule, episode_id, stage, _ in rows
         ),
     )
+    tell_early(connection, ())
     _due_now(connection, {row[0] for row in rows}, now_ms)
     return sum(row[4] != ClaimState.SENT for row in rows)
 

@@ -208,7 +208,47 @@ CREATE TABLE silences (
 ) STRICT;
 """
 
-MIGRATIONS: tuple[str, ...] = (FIRST, SECOND)
+THIRD = """
+-- taken: a receipt proved that the provider has the message, which no later one takes back.
+-- soft_bounces: JSON list of when such a report was told, in milliseconds, the earliest of them.
+ALTER TABLE claims ADD COLUMN taken INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE claims ADD COLUMN soft_bounces TEXT;
+UPDATE claims SET taken = 1 WHERE receipt IN ('delivered', 'buffered');
+UPDATE claims SET receipt = 'soft_bounced', soft_bounces = json_array(receipt_ms)
+WHERE receipt = 'failed' AND receipt_detail LIKE 'softbounce%';
+-- What the stream said of a message while calls were under way whose answer may name it.
+CREATE TABLE early_reports (
+  message_id TEXT NOT NULL,
+  channel TEXT NOT NULL,
+  address_hash TEXT NOT NULL DEFAULT '',
+  kind TEXT NOT NULL,
+  detail TEXT NOT NULL,
+  at_ms INTEGER NOT NULL,
+  PRIMARY KEY (message_id, address_hash, kind, at_ms, detail)
+) STRICT, WITHOUT ROWID;
+
+-- The stage that has a conversion to its credit; later stages do not take it over.
+ALTER TABLE episodes ADD COLUMN converted_stage TEXT;
+UPDATE episodes SET converted_stage = last_stage WHERE converted_ms IS NOT NULL;
+
+-- Who was erased, as digests of user and endpoint ids; what happened up to then is not read again.
+CREATE TABLE forgotten (
+  digest TEXT PRIMARY KEY,
+  at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- When this file was copied, in a copy and in what became of it.
+CREATE TABLE copies (copied_ms INTEGER PRIMARY KEY) STRICT;
+
+-- This state was restored from a copy: until then a rule may have sent what is not known here.
+-- rule: '' stands for those of the rule set that is adopted next.
+CREATE TABLE restored (
+  rule TEXT PRIMARY KEY,
+  until_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (FIRST, SECOND, THIRD)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 

@@ -40,8 +40,9 @@ DEAD_LETTERS_BY_REASON = "SELECT reason, count(*) FROM dead_letters GROUP BY 1 O
 DEAD_LETTERS = f"""
 SELECT {statements.DEAD_LETTER_COLUMNS} FROM dead_letters ORDER BY id DESC LIMIT ?
 """
+# An episode is counted at the stage that has its conversion, else at the last that was sent.
 CONVERSIONS = """
-SELECT rule, arm, last_stage, count(*), count(converted_ms) FROM episodes
+SELECT rule, arm, coalesce(converted_stage, last_stage), count(*), count(converted_ms) FROM episodes
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 OUTCOMES = """

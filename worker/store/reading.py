@@ -51,7 +51,8 @@ READ_SECONDS_MAX = 10.0
 STEPS_BETWEEN_CHECKS = 10_000
 """Instructions of SQLite's machine between two looks at the time; well below a millisecond."""
 
-UNCERTAIN_LISTED_MAX = 100
+UNCERTAIN_LISTED = 100
+"""Uncertain sends a summary lists when not asked for more."""
 ATTRIBUTES_SAMPLED_MAX = 20_000
 """Endpoints whose attribute names are looked at."""
 
@@ -89,7 +90,7 @@ class StateSummary:
     claims: dict[tuple[str, str], int]
     """(state, channel) to number."""
     uncertain: tuple[SendRecord, ...]
-    """The latest ones, at most `UNCERTAIN_LISTED_MAX`."""
+    """The latest ones, as many as were asked for."""
     positions: tuple[tuple[str, Position], ...]
     """Stream name and position."""
     dead_letters: dict[str, int]
@@ -99,7 +100,8 @@ class StateSummary:
     spent_today: dict[str, int]
     """Channel to millionths of the currency, of claims made since midnight UTC."""
     conversions: dict[tuple[str, str, str | None], tuple[int, int]]
-    """(rule, arm, last stage sent) to how many episodes, and how many of them converted."""
+    """(rule, arm, stage) to how many episodes, and how many of them converted. An episode is at the
+    stage that has its conversion, else at the last that was sent."""
 
 
 class StateReader:
@@ -114,7 +116,7 @@ class StateReader:
         self._clock = clock
         self._deadline = 0.0
         with translated(path):
-            self._connection = _open_read_only(path)
+            self._connection = open_read_only(path)
             try:
                 self._connection.set_progress_handler(self._late, STEPS_BETWEEN_CHECKS)
                 self._check()
@@ -237,16 +239,14 @@ class StateReader:
             for row in rows
         )
 
-    def summary(self, *, now_ms: int) -> StateSummary:
+    def summary(self, *, now_ms: int, uncertain_max: int = UNCERTAIN_LISTED) -> StateSummary:
         """Everything in numbers, all of one moment. Reads every user's row once."""
         with self._reading() as connection:
             in_force = read_in_force(connection)
             users, *active = connection.execute(
                 queries.RECENCY_BANDS, {"now_ms": now_ms, "day_ms": DAY_MS}
             ).fetchone()
-            uncertain = connection.execute(
-                queries.UNCERTAIN_CLAIMS, (UNCERTAIN_LISTED_MAX,)
-            ).fetchall()
+            uncertain = connection.execute(queries.UNCERTAIN_CLAIMS, (uncertain_max,)).fetchall()
             positions = connection.execute(queries.ALL_POSITIONS).fetchall()
             return StateSummary(
                 path=self._path,
@@ -300,9 +300,10 @@ class StateReader:
         return self._clock.monotonic() > self._deadline
 
 
-def _open_read_only(path: str) -> sqlite3.Connection:
-    """Beside a running worker, or alone. A user who may not write beside the file can still read a
-    file that was closed properly: then there is no log, and nobody to change it."""
+def open_read_only(path: str) -> sqlite3.Connection:
+    """A connection that cannot write, beside a running worker or alone. A user who may not write
+    beside the file can still read a file that was closed properly: then there is no log, and nobody
+    to change it."""
     uri = f"file:{quote(path)}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None)
     try:

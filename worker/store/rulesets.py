@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import structlog
 
 from worker.model import DAY_MS, Adoption, RetiredRule
+from worker.store import custody_statements as custody
 from worker.store import policy_statements
 
 RULE_SETS_KEPT_MS = 400 * DAY_MS
@@ -72,9 +73,24 @@ def record(connection: sqlite3.Connection, adoption: Adoption, *, now_ms: int) -
         rule_set = connection.execute(policy_statements.ADOPT, row).fetchone()[0]
     ladders = [(rule, revision, rule_set) for rule, revision in adoption.rules.items()]
     connection.executemany(policy_statements.PUT_LADDER, ladders)
+    tell_restored(connection, adoption.rules)
     recorded = read_in_force(connection)
     assert recorded is not None
     return recorded
+
+
+def tell_restored(connection: sqlite3.Connection, rules: Iterable[str]) -> None:
+    """After a restore these rules, the first that are adopted, may have sent what is not known.
+    A rule that is new later cannot have."""
+    untold = connection.execute(custody.RESTORED_UNTOLD).fetchone()
+    if untold is not None:
+        connection.executemany(custody.PUT_RESTORED, ((rule, untold[0]) for rule in rules))
+        connection.execute(custody.RESTORED_TOLD)
+
+
+def read_restored(connection: sqlite3.Connection) -> Mapping[str, int]:
+    """Rule to the instant up to which it may have sent what this restored state does not know."""
+    return dict(connection.execute(custody.RESTORED).fetchall())
 
 
 def mark_armed(connection: sqlite3.Connection, rule_set: int) -> None:

@@ -1,40 +1,25 @@
 """Silences in the state: written by people beside the worker, read by the worker before each sweep.
 
-`SilenceBook` is the one second writer there may be. It opens the file for one transaction of less
-than a millisecond, waits for the worker's and not the other way round, and never takes the worker's
-lock on the state.
+`SilenceBook` writes beside the worker, one transaction of less than a millisecond (beside.py).
 `SilencesStanding` is the worker's side: it asks SQLite whether anybody else wrote, and reads again
 only then. What a silence fits is not known here (silences.py).
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
-from worker.errors import StateInUse, UsageError
+from worker.errors import UsageError
 from worker.model import DAY_MS, Silence, SilenceKind
 from worker.ports import Clock
 from worker.store import policy_statements
-from worker.store.connection import (
-    Database,
-    check_current,
-    require_file,
-    require_sqlite,
-    translated,
-)
-
-LOCK_WAIT_MS = 5_000
-"""How long a person's command waits for the worker's transactions."""
-
-LOCK_TRY_MS = 20
+from worker.store.beside import connected_beside, writing_beside
+from worker.store.connection import Database
 
 SILENCES_STANDING_MAX = 1_000
 """Each is held against every due stage."""
@@ -52,7 +37,7 @@ class SilenceBook:
 
     Every call raises UsageError when there is no such file or the request cannot be kept, TryLater
     when a worker has yet to bring the file to this version, StateInUse when somebody holds the
-    file's write lock for `LOCK_WAIT_MS`, StateUnwritable, StateDamaged, StateTooNew. A change is
+    file's write lock for long, StateUnwritable, StateDamaged, StateTooNew. A change is
     durable when the call returns, and in force at the worker's next sweep.
     """
 
@@ -79,77 +64,19 @@ class SilenceBook:
             author=author,
             comment=comment,
         )
-        with self._writing() as connection:
+        with writing_beside(self._path) as connection:
             return add_silence(connection, silence)
 
     def end(self, silence_id: int, *, author: str) -> Silence:
         """Ends a silence now; one that has ended already stays as it is. The row is kept."""
-        with self._writing() as connection:
+        with writing_beside(self._path) as connection:
             return end_silence(connection, silence_id, author=author, now_ms=self._clock.now_ms())
 
     def all(self, limit: int) -> tuple[Silence, ...]:
         """The last silences, ended ones too, newest first."""
-        with self._open() as connection:
+        with connected_beside(self._path) as connection:
             rows = connection.execute(policy_statements.ALL_SILENCES, (limit,)).fetchall()
         return tuple(map(silence_of, rows))
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._open() as connection:
-            self._begin(connection)
-            # A worker of a newer version may have opened the file in the meantime.
-            check_current(connection, self._path)
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-            self._sync()
-
-    def _sync(self) -> None:
-        """Makes a commit durable after it, and not in it as `synchronous = FULL` would: a slow disk
-        must not keep the worker from its lock. The log is there for as long as we are connected."""
-        log = os.open(f"{self._path}-wal", os.O_RDONLY)
-        try:
-            os.fsync(log)
-        finally:
-            os.close(log)
-
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        """Takes the write lock. A worker that reads a backlog frees it only for moments, and SQLite
-        by itself would look again less and less often, so it is asked anew all the time."""
-        for _ in range(LOCK_WAIT_MS // LOCK_TRY_MS):
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    raise
-            else:
-                return
-        raise StateInUse(
-            f"{self._path}: its worker kept it locked for {LOCK_WAIT_MS // 1_000} s. Nothing was "
-            "changed; try again."
-        )
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        require_sqlite()
-        require_file(self._path)
-        uri = f"file:{quote(self._path)}?mode=rw"
-        with (
-            translated(self._path),
-            closing(
-                sqlite3.connect(uri, uri=True, isolation_level=None, timeout=LOCK_TRY_MS / 1_000)
-            ) as connection,
-        ):
-            check_current(connection, self._path)
-            # It is already, but for a copy that no worker has opened yet.
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            # Writing the log back is the worker's work: here it would keep the lock longer.
-            connection.execute("PRAGMA wal_autocheckpoint = 0")
-            yield connection
 
 
 class SilencesStanding:

@@ -7,7 +7,7 @@ What a transaction does is in `intake` (a batch), `looks` (sweeps and outcomes),
 errors are in `connection`.
 
 Every verb may raise StateUnwritable, StateInUse or StateDamaged; then nothing of it was done, and
-it may be tried again.
+it may be tried again. Those that learn or send raise StateMissing when the file was removed.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ from worker.model import (
 )
 from worker.ports import Admits, Clock, Decide
 from worker.store import statements
-from worker.store.connection import IN_MEMORY, Database, want
+from worker.store.connection import IN_MEMORY, Database, translated, want
 from worker.store.intake import Incident, apply_effect, position_of
 from worker.store.lock import StateLock
 from worker.store.looks import FailedLooks, recover_claims, settle_claims, sweep_due
+from worker.store.presence import Presence, require_made
 from worker.store.rulesets import mark_armed, prune_rule_sets, read_in_force, read_retired, record
 from worker.store.silencebook import SilencesStanding, prune_silences
 from worker.store.spends import prune_spends, read_spends
@@ -69,6 +70,7 @@ class SqliteStore:
     def __init__(self, database: Database, lock: StateLock | None, clock: Clock) -> None:
         self._database = database
         self._lock = lock
+        self._presence = Presence(database.path)
         self._clock = clock
         self._pruned_upto = 0
         self.incidents: Counter[Incident] = Counter(dict.fromkeys(Incident, 0))
@@ -99,7 +101,13 @@ class SqliteStore:
         if path != IN_MEMORY:
             lock = await StateLock.acquire(path, wait=wait, clock=clock, on_wait=on_wait)
         try:
-            return cls(Database.open(path), lock, clock)
+            if lock is not None and lock.made:
+                require_made(path, lock_path=lock.path)
+            store = cls(Database.open(path), lock, clock)
+            if lock is not None:
+                with translated(path):
+                    lock.remember()
+            return store
         except BaseException:
             if lock is not None:
                 lock.release()
@@ -122,6 +130,7 @@ class SqliteStore:
 
     async def apply(self, effect: Effect, batch: Batch, *, now_ms: int) -> Applied:
         """See ports.Store."""
+        self._presence.require()
         with self._database.transaction() as connection:
             return apply_effect(
                 connection,
@@ -171,6 +180,7 @@ class SqliteStore:
 
     async def silences(self) -> tuple[Silence, ...]:
         """See ports.Store. Ended are those whose end has come by the store's own clock."""
+        self._presence.require()
         return self._silences.at(self._clock.now_ms())
 
     async def wake(self, holds: Collection[Reason], *, now_ms: int) -> None:
@@ -200,6 +210,7 @@ class SqliteStore:
 
     async def sweep(self, *, now_ms: int, decide: Decide, admits: Admits, users_max: int) -> Swept:
         """See ports.Store. Synced to disk before it returns (P1)."""
+        self._presence.require()
         assert users_max > 0
         due_ms = await self.next_due_ms()
         if due_ms is None or due_ms > now_ms:
@@ -257,12 +268,20 @@ class SqliteStore:
         return removed
 
     async def close(self) -> None:
-        """See ports.Store. A second call does nothing."""
+        """See ports.Store. A second call does nothing. A file that was removed under the worker is
+        saved beside it first."""
         try:
+            if self._presence.is_lost:
+                self._rescue()
             self._database.close()
         finally:
             if self._lock is not None:
                 self._lock.release()
+
+    def _rescue(self) -> None:
+        with self._database.outside() as connection:
+            if connection is not None:
+                log.error("state_rescued", file=self._presence.rescue(connection))
 
     def _count(self, incident: Incident, times: int) -> None:
         self.incidents[incident] += times

@@ -79,7 +79,7 @@ SELECT address_hash, owner FROM temp.wanted CROSS JOIN endpoints ON address_hash
 PUT_SUPPRESSION = """
 INSERT INTO suppressions (address_hash, channel, reason, at_ms) VALUES (?, ?, ?, ?)
 ON CONFLICT (address_hash) DO UPDATE SET reason = excluded.reason, at_ms = excluded.at_ms
-WHERE excluded.at_ms > at_ms
+WHERE (excluded.at_ms, excluded.reason) > (at_ms, reason)
 """
 
 # --- recency -----------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ MOVE_CLAIMS = "UPDATE claims SET user_id = :user_id WHERE user_id = :stranger"
 MOVE_JOURNAL = "UPDATE journal SET user_id = :user_id WHERE user_id = :stranger"
 EPISODE_COLUMNS = (
     "episode_id, user_id, rule, revision, silence_since_ms, opened_ms, stage, stage_due_ms, hold, "
-    "held_ms, closed_ms, outcome, last_stage, last_sent_ms, arm, converted_ms"
+    "held_ms, closed_ms, outcome, last_stage, last_sent_ms, arm, converted_ms, converted_stage"
 )
 OPEN_EPISODES = f"""
 SELECT {EPISODE_COLUMNS} FROM temp.wanted CROSS JOIN episodes ON user_id = key
@@ -167,7 +167,8 @@ WHERE closed_ms IS NOT NULL GROUP BY user_id, rule
 """
 # A closed episode never changes again, but that a conversion may be credited to it.
 PUT_EPISODE = f"""
-INSERT INTO episodes ({EPISODE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO episodes ({EPISODE_COLUMNS})
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (episode_id) DO UPDATE SET
   revision = excluded.revision,
   stage = excluded.stage,
@@ -192,7 +193,7 @@ WHERE user_id = :user_id AND rule = :rule
   ))
 ORDER BY last_sent_ms DESC, silence_since_ms DESC LIMIT 1
 """
-CREDIT = "UPDATE episodes SET converted_ms = ? WHERE episode_id = ?"
+CREDIT = "UPDATE episodes SET converted_ms = ?, converted_stage = ? WHERE episode_id = ?"
 WAITING_FOR = """
 SELECT DISTINCT user_id FROM episodes WHERE hold = ? AND user_id > ? ORDER BY user_id LIMIT ?
 """
@@ -204,6 +205,8 @@ CLAIM_COLUMNS = (
     "attempt, state, reason, retry_ms, variant, cost_micros, resend, maybe_sent, wall_ms"
 )
 SENT_COLUMNS = "detail, message_id, settled_ms, receipt, receipt_detail, receipt_ms"
+TOLD_COLUMNS = "receipt, receipt_detail, receipt_ms, taken, soft_bounces"
+_CLAIM_OF_C = ", ".join("c." + name for name in CLAIM_COLUMNS.split(", "))
 # P1: a row is born once, and comes back to 'claimed' only from 'retry', one attempt later.
 PUT_CLAIM = f"""
 INSERT INTO claims ({CLAIM_COLUMNS})
@@ -217,11 +220,21 @@ ON CONFLICT (send_id) DO UPDATE SET
   resend = excluded.resend,
   maybe_sent = excluded.maybe_sent,
   wall_ms = excluded.wall_ms,
-  state = 'claimed', reason = NULL, retry_ms = NULL, detail = NULL, settled_ms = NULL
+  state = 'claimed', reason = NULL, retry_ms = NULL, detail = NULL, settled_ms = NULL,
+  receipt = NULL, receipt_detail = NULL, receipt_ms = NULL, soft_bounces = NULL
 WHERE state = 'retry' AND excluded.attempt = attempt + 1
 """
+# Of a mailbox that bounced, the reports of all claims up to this one, since the last delivered.
 CLAIMS_OF_OPEN_EPISODES = f"""
-SELECT {", ".join("c." + name for name in CLAIM_COLUMNS.split(", "))}
+SELECT {_CLAIM_OF_C}, c.receipt, CASE WHEN c.receipt = 'soft_bounced' THEN (
+  SELECT sum(json_array_length(b.soft_bounces)) FROM claims AS b
+  WHERE b.user_id = c.user_id AND b.address_hash = c.address_hash
+    AND b.soft_bounces IS NOT NULL AND b.claimed_ms <= c.claimed_ms AND b.claimed_ms > coalesce((
+      SELECT max(d.claimed_ms) FROM claims AS d
+      WHERE d.user_id = c.user_id AND d.address_hash = c.address_hash
+        AND d.receipt = 'delivered' AND d.claimed_ms < c.claimed_ms
+    ), -1)
+) ELSE 0 END
 FROM temp.wanted
 CROSS JOIN episodes AS e ON e.user_id = key AND e.closed_ms IS NULL
 CROSS JOIN claims AS c ON c.episode_id = e.episode_id
@@ -235,14 +248,14 @@ GROUP BY user_id, episode_id, stage ORDER BY 1, 2
 """
 CLAIMS_WANTED = """
 SELECT send_id, user_id, channel, address_hash, state, coalesce(wall_ms, claimed_ms), cost_micros,
-  receipt, maybe_sent
+  taken, maybe_sent
 FROM temp.wanted CROSS JOIN claims ON send_id = key
 """
-# A receipt may overtake the answer it belongs to: what was delivered was sent.
-_WAS_TOLD = "receipt IN ('delivered', 'buffered')"
-SETTLE = f"""
+# A receipt may overtake the answer it belongs to (receipts.state_after).
+SETTLE = """
 UPDATE claims SET
-  state = CASE WHEN :state IN ('uncertain', 'retry') AND {_WAS_TOLD} THEN 'sent'
+  state = CASE WHEN :state = 'uncertain' AND receipt IS NOT NULL THEN 'sent'
+               WHEN :state = 'retry' AND taken THEN 'sent'
                ELSE :state END,
   reason = :reason, retry_ms = :retry_ms, detail = :detail,
   maybe_sent = max(maybe_sent, :maybe_sent),
@@ -252,25 +265,47 @@ WHERE send_id = :send_id AND state = 'claimed'
 _AGAIN = "resend AND attempt < :attempts_max"
 RECOVER = f"""
 UPDATE claims SET
-  state = CASE WHEN {_WAS_TOLD} THEN 'sent' WHEN {_AGAIN} THEN 'retry' ELSE 'uncertain' END,
-  retry_ms = CASE WHEN {_WAS_TOLD} THEN NULL WHEN {_AGAIN} THEN :now_ms END,
+  state = CASE WHEN taken THEN 'sent' WHEN {_AGAIN} THEN 'retry'
+               WHEN receipt IS NOT NULL THEN 'sent' ELSE 'uncertain' END,
+  retry_ms = CASE WHEN NOT taken AND {_AGAIN} THEN :now_ms END,
   reason = 'stopped_mid_call', maybe_sent = 1, settled_ms = :now_ms
 WHERE state = 'claimed'
 RETURNING user_id, rule, episode_id, stage, state
 """
-# A final receipt is not taken back by a late "buffered", nor by an older final one.
-_RECEIPT = """
-UPDATE claims SET
-  state = CASE WHEN state IN ('uncertain', 'retry') AND :status IN ('delivered', 'buffered')
-               THEN 'sent' ELSE state END,
-  receipt = :status, receipt_detail = :detail, receipt_ms = :at_ms
-WHERE {} = :key
-  AND (receipt IS NULL OR receipt = 'buffered' OR (:status <> 'buffered' AND :at_ms >= receipt_ms))
+_TOLD_OF = f"""
+SELECT {_CLAIM_OF_C}, {", ".join("c." + name for name in TOLD_COLUMNS.split(", "))},
+  e.closed_ms IS NULL
+FROM claims AS c CROSS JOIN episodes AS e USING (episode_id) WHERE c.{{}} = ?
 """
-RECEIPT_BY_SEND = _RECEIPT.format("send_id")
-RECEIPT_BY_MESSAGE = _RECEIPT.format("message_id")
+CLAIM_BY_SEND = _TOLD_OF.format("send_id")
+CLAIMS_BY_MESSAGE = _TOLD_OF.format("message_id") + " ORDER BY c.send_id"
+TELL_CLAIM = """
+UPDATE claims SET state = :state, receipt = :receipt, receipt_detail = :detail,
+  receipt_ms = :at_ms, taken = :taken, soft_bounces = :soft_bounces
+WHERE send_id = :send_id
+"""
+_MAY_BE_ABOUT = """
+SELECT 1 FROM claims WHERE state = 'claimed' AND channel = {0}channel
+  AND {0}address_hash IN ('', claims.address_hash)
+"""
+KEEP_EARLY = f"""
+INSERT OR IGNORE INTO early_reports (message_id, channel, address_hash, kind, detail, at_ms)
+SELECT :message_id, :channel, :address_hash, :kind, :detail, :at_ms
+WHERE EXISTS ({_MAY_BE_ABOUT.format(":")})
+  AND (SELECT count(*) FROM early_reports) < :rows_max
+"""
+ANY_EARLY = "SELECT 1 FROM early_reports LIMIT 1"
+TAKE_EARLY = """
+DELETE FROM early_reports WHERE message_id = ?
+RETURNING channel, address_hash, kind, detail, at_ms
+"""
+FORGET_EARLY = f"""
+DELETE FROM early_reports WHERE NOT EXISTS ({_MAY_BE_ABOUT.format("early_reports.")})
+"""
+# A send whose user was erased while its call was under way is nobody's (forgotten.py).
 USERS_BY_MESSAGE = """
-SELECT message_id, user_id FROM temp.wanted CROSS JOIN claims ON message_id = key
+SELECT message_id, user_id, address_hash FROM temp.wanted CROSS JOIN claims ON message_id = key
+WHERE user_id NOT GLOB 'forgotten:*'
 """
 
 # --- looks -------------------------------------------------------------------------------------

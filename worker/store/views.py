@@ -1,6 +1,6 @@
 """What is known of users, read in bulk: the `UserView`s a sweep and `explain` look at.
 
-Reads only, inside the caller's transaction; five statements whatever the number of users.
+Reads only, inside the caller's transaction; seven statements whatever the number of users.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from worker.drafts import changed
 from worker.model import (
     Arm,
     Channel,
@@ -20,11 +21,13 @@ from worker.model import (
     EpisodeOutcome,
     PastSend,
     Reason,
+    ReceiptStatus,
     UserView,
 )
 from worker.store import statements
 from worker.store.addressbook import endpoint_of
 from worker.store.connection import want
+from worker.store.rulesets import read_restored
 
 
 def read_views(
@@ -42,10 +45,11 @@ def read_views(
             episodes[row[1]].append(episode_of(row))
     claims: dict[str, list[Claim]] = defaultdict(list)
     for row in connection.execute(statements.CLAIMS_OF_OPEN_EPISODES):
-        claims[row[1]].append(claim_of(row))
+        claims[row[1]].append(_claim_told_of(row))
     sends: dict[str, list[PastSend]] = defaultdict(list)
     for row in connection.execute(statements.SENDS_SINCE, (sends_since_ms,)):
         sends[row[0]].append(_send_of(row))
+    restored = read_restored(connection)
     return {
         user_id: UserView(
             user_id=user_id,
@@ -54,6 +58,7 @@ def read_views(
             episodes=tuple(episodes.get(user_id, ())),
             claims=tuple(claims.get(user_id, ())),
             sends=tuple(sends.get(user_id, ())),
+            restored=restored,
         )
         for user_id in user_ids
     }
@@ -78,6 +83,7 @@ def episode_of(row: Sequence[Any]) -> Episode:
         last_sent_ms=row[13],
         arm=Arm(row[14]),
         converted_ms=row[15],
+        converted_stage=row[16],
     )
 
 
@@ -103,6 +109,14 @@ def claim_of(row: Sequence[Any]) -> Claim:
         maybe_sent=bool(row[16]),
         wall_ms=row[17],
     )
+
+
+def _claim_told_of(row: Sequence[Any]) -> Claim:
+    """A row of CLAIMS_OF_OPEN_EPISODES."""
+    claim, (receipt, soft_bounces) = claim_of(row), row[-2:]
+    if receipt is None:
+        return claim
+    return changed(claim, receipt=ReceiptStatus(receipt), soft_bounces=soft_bounces)
 
 
 def _send_of(row: Sequence[Any]) -> PastSend:

@@ -1,13 +1,13 @@
-"""The aiobotocore client for Pinpoint, set up for a sender that builds and reads bodies itself.
+"""aiobotocore clients for the services that send, set up for senders that build and read bodies.
 
-Endpoint, credentials and region are found where every AWS SDK looks (`AWS_ENDPOINT_URL_PINPOINT`,
+Endpoint, credentials and region are found where every AWS SDK looks (`AWS_ENDPOINT_URL_SESV2`,
 task roles, `AWS_REGION`, ...). No call is made here.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -26,17 +26,16 @@ IDLE_CONNECTION_SECONDS = 12
 Client: TypeAlias = Any
 """An aiobotocore client; the library ships no types."""
 
-NO_REQUEST: Mapping[str, object] = {"MessageConfiguration": {}}
-"""What the SDK is given to serialize; the body that goes out is ours."""
-
 
 @asynccontextmanager
-async def pinpoint_client(
-    *, calls_in_flight_max: int, call_timeout_seconds: float
+async def open_client(
+    service: str, *, calls_in_flight_max: int, call_timeout_seconds: float
 ) -> AsyncIterator[Client]:
-    """A client without retries, closed at the end. Raises SettingsError without a region."""
+    """A client of botocore's `service` without retries, with a connection for each call that may
+    be under way; closed at the end. Raises SettingsError without a region."""
     config = AioConfig(
-        # SendMessages has no idempotency token: a call the SDK repeats may send twice.
+        # None of the sending operations has an idempotency token: a call the SDK repeats may send
+        # twice.
         retries={"total_max_attempts": 1, "mode": "standard"},
         max_pool_connections=calls_in_flight_max,
         # Shorter than a call may take, for only a connection that failed by itself is certain.
@@ -49,26 +48,29 @@ async def pinpoint_client(
     region = os.environ.get("AWS_REGION") or None
     async with AsyncExitStack() as stack:
         try:
-            context = get_session().create_client("pinpoint", region_name=region, config=config)
+            context = get_session().create_client(service, region_name=region, config=config)
             client = await stack.enter_async_context(context)
         except NoRegionError as error:
             raise SettingsError(
-                "No AWS region is set, so Pinpoint cannot be found. "
-                "Set AWS_REGION to the region of the application, for example eu-west-1."
+                f"No AWS region is set, so the service {service} cannot be found. "
+                "Set AWS_REGION to the region you send from, for example eu-west-1."
             ) from error
         except (BotoCoreError, ValueError) as error:
+            endpoint = f"AWS_ENDPOINT_URL_{service.replace('-', '_').upper()}"
             raise SettingsError(
-                f"The AWS settings for Pinpoint cannot be used: {error}. "
-                "Look at AWS_REGION, AWS_PROFILE and AWS_ENDPOINT_URL_PINPOINT."
+                f"The AWS settings for the service {service} cannot be used: {error}. "
+                f"Look at AWS_REGION, AWS_PROFILE and {endpoint}."
             ) from error
         yield client
 
 
-def carry_bodies(client: Client) -> None:
-    """Makes `client.send_messages(..., Body=bytes)` send those bytes and answer with `Body`.
+def carry_bodies(client: Client, operation: str) -> None:
+    """Makes the client's method for `operation` send the bytes given as `Body` and, when it is
+    accepted, answer with the bytes received as `Body`.
 
     The SDK checks, serializes and parses a call for 100 addresses in some 3 ms; around that, these
     documented events let it do what it is here for: endpoints, credentials, signing, connections.
+    An error is still parsed by the SDK.
     """
 
     def take(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
@@ -76,7 +78,8 @@ def carry_bodies(client: Client) -> None:
 
     def put(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
         params["body"] = context["comeback_body"]
-        params["headers"]["Content-Type"] = "application/json"
+        if "Content-Type" not in params["headers"]:
+            params["headers"]["Content-Type"] = "application/json"
 
     def keep(
         response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object
@@ -86,6 +89,7 @@ def carry_bodies(client: Client) -> None:
             response_dict["body"] = b"{}"
 
     events = client.meta.events
-    events.register("before-parameter-build.pinpoint.SendMessages", take)
-    events.register("before-call.pinpoint.SendMessages", put)
-    events.register("before-parse.pinpoint.SendMessages", keep)
+    service = client.meta.service_model.service_id.hyphenize()
+    events.register(f"before-parameter-build.{service}.{operation}", take)
+    events.register(f"before-call.{service}.{operation}", put)
+    events.register(f"before-parse.{service}.{operation}", keep)

@@ -1,0 +1,161 @@
+"""When one message may leave, by every limit there is: the other side of P6 and P7.
+
+Where those checkers ask whether a call was certainly forbidden, this asks from when on nothing can
+have stood in its way. Whatever may have been a reason to wait is taken for one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+from math import inf
+from zoneinfo import ZoneInfo
+
+from tests.simulator.checkers.addressbook import AddressBook
+from tests.simulator.checkers.ledger import Call, Ledger
+from tests.simulator.checkers.night import is_quiet, same_days, zones_of
+from tests.simulator.rulebook import DAY_MS, HOUR_MS, MINUTE_MS, Book, StageSpec
+
+STEPS_MAX = 5_000
+QUIET_STEP_MS = 15 * MINUTE_MS
+
+
+class Openings:
+    """What may keep messages to one user back."""
+
+    def __init__(self, ledger: Ledger, addresses: AddressBook, user: str, grace_ms: int) -> None:
+        self._ledger = ledger
+        self._addresses = addresses
+        self._user = user
+        self._grace_ms = grace_ms
+        self._own = [call for call in ledger.calls_of.get(user, ()) if call.may_arrive]
+        self._times = sorted(call.at_ms for call in ledger.calls)
+
+    def first(
+        self, rule: str, stage: StageSpec, from_ms: float, until_ms: float, copies: int
+    ) -> float | None:
+        """The first instant from which nothing stands in the way of the stage for as long as a
+        worker may take; None when there is none in time."""
+        at_ms = from_ms
+        for _ in range(STEPS_MAX):
+            needs_ms = self._needs_ms(stage, at_ms)
+            if at_ms + needs_ms > until_ms:
+                return None
+            later = max(
+                (
+                    until
+                    for moment in self._moments(at_ms, at_ms + needs_ms)
+                    if (until := self._blocked_until(rule, stage, moment, copies)) > moment
+                ),
+                default=at_ms,
+            )
+            if later <= at_ms:
+                return at_ms
+            at_ms = later
+        return None
+
+    def _moments(self, begin_ms: float, end_ms: float) -> Iterator[float]:
+        """Where something may begin to stand in the way: quarters of an hour, and calls."""
+        yield begin_ms
+        yield end_ms
+        moment = begin_ms + QUIET_STEP_MS
+        while moment < end_ms:
+            yield moment
+            moment += QUIET_STEP_MS
+        index = bisect_left(self._times, begin_ms)
+        for at_ms in islice(self._times, index, None):
+            if at_ms >= end_ms:
+                break
+            yield at_ms + 1
+
+    def _needs_ms(self, stage: StageSpec, at_ms: float) -> float:
+        """How long a worker may take: with a pace, as long as everybody's turn."""
+        users = len(self._ledger.sights)
+        turns = [
+            rate.per_ms * (2 + 4 * users / rate.most)
+            for book in self._ledger.books_at(at_ms)
+            for rate in book.rates
+            if rate.channel in (None, stage.channel)
+        ]
+        return self._grace_ms + max(turns, default=0)
+
+    def _blocked_until(self, rule: str, stage: StageSpec, at_ms: float, copies: int) -> float:
+        """Until when something stands in the way that does at `at_ms`; `at_ms` when nothing."""
+        run = self._ledger.run_at(at_ms)
+        if run is None or run.started_ms + self._grace_ms > at_ms:
+            starts = [
+                other.started_ms + self._grace_ms
+                for other in self._ledger.runs
+                if other.ended_ms > at_ms
+            ]
+            return max(at_ms + MINUTE_MS, min(starts, default=inf))
+        waits = [at_ms]
+        for book in self._ledger.books_at(at_ms):
+            waits.append(self._night(book, stage, at_ms))
+            waits.append(self._caps(book, rule, stage, at_ms))
+            waits.append(self._money(book, stage, at_ms, copies))
+        for hold in self._ledger.holds:
+            end_ms = min(hold.over_ms, hold.until_ms) + self._ledger.offset_most_ms
+            if hold.begin_ms <= at_ms < end_ms + self._grace_ms:
+                waits.append(end_ms + self._grace_ms)
+        return max(waits)
+
+    def _night(self, book: Book, stage: StageSpec, at_ms: float) -> float:
+        zones = zones_of(self._addresses, self._user, lambda record: record.put.at_ms <= at_ms)
+        wall_ms = round(self._ledger.wall_at(at_ms))
+        if is_quiet(book.quiet, stage.channel, zones, wall_ms) is None:
+            return at_ms
+        return at_ms + QUIET_STEP_MS
+
+    def _caps(self, book: Book, rule: str, stage: StageSpec, at_ms: float) -> float:
+        wall_ms = self._ledger.wall_at(at_ms)
+        latest: dict[tuple[int, str, str], Call] = {}
+        for call in self._own:
+            if call.at_ms <= at_ms:
+                latest[self._ledger.silence_of(call), call.rule, call.stage] = call
+        others = [
+            call
+            for key, call in latest.items()
+            if key[1:] != (rule, stage.name) or call.at_ms < at_ms - self._grace_ms
+        ]
+        if not others:
+            return at_ms
+        last_ms = max(call.decided_wall_ms for call in others)
+        if book.min_gap_ms is not None and wall_ms < last_ms + book.min_gap_ms:
+            return at_ms + last_ms + book.min_gap_ms - wall_ms
+        for cap in book.caps:
+            if cap.window == "rolling":
+                counted = [c for c in others if c.decided_wall_ms > wall_ms - cap.per_ms]
+            else:
+                zones = zones_of(
+                    self._addresses, self._user, lambda record: record.put.at_ms <= at_ms
+                )
+                days = cap.per_ms // DAY_MS
+                counted = [
+                    c for c in others if same_days(c.decided_wall_ms, round(wall_ms), zones, days)
+                ]
+            if len(counted) >= cap.most:
+                return at_ms + QUIET_STEP_MS
+        return at_ms
+
+    def _money(self, book: Book, stage: StageSpec, at_ms: float, copies: int) -> float:
+        """A budget that was ever full on a day may keep those waiting who met it, till the next."""
+        price = (book.prices or {}).get(stage.channel, 0)
+        for budget in book.budgets:
+            if not price or budget.channel != stage.channel:
+                continue
+            zone = ZoneInfo(budget.timezone)
+            day = datetime.fromtimestamp(self._ledger.wall_at(at_ms) / 1_000, zone).date()
+            spent = sum(
+                price
+                for call in self._ledger.calls
+                if call.fact.channel == budget.channel
+                and datetime.fromtimestamp(call.decided_wall_ms / 1_000, zone).date() == day
+            )
+            if spent + price * copies > budget.micros:
+                tomorrow = datetime.combine(day + timedelta(days=1), datetime.min.time(), zone)
+                wait_ms = tomorrow.timestamp() * 1_000 - self._ledger.wall_at(at_ms)
+                return at_ms + max(wait_ms, float(MINUTE_MS)) + HOUR_MS / 60
+        return at_ms

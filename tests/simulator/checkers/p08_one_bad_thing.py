@@ -1,0 +1,73 @@
+"""P8, one bad thing stays one bad thing.
+
+Demanded:
+- nothing happens that only a mistake of the program can cause (`bugs` in the story's settings);
+- no process ends by itself, other than where the world made it (a broken folder of rules at its
+  start, a stream that was made anew);
+- when a call is refused as a whole, each of its addresses is asked for again in parts, down to a
+  call of its own: nobody pays for another's address.
+That rubbish on the stream and failing addresses keep nobody else's messages back is part of P2.
+
+Forgiven: parts that were not tried because the process ended, the user came back, or so many calls
+in a row were refused that the whole set-up is to blame.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from tests.simulator.checkers.ledger import TAKEN_APART_MS, Call, Ledger
+from tests.simulator.checkers.violation import Violation
+from tests.simulator.story import Ended
+
+REFUSED_CALLS_MAX = 31
+"""Calls of one send that may be refused before its set-up is taken for the culprit."""
+
+EXCUSED = ("StreamRecreated", "RulesError")
+"""`Ended.where` of processes that the world made end."""
+
+
+def check(ledger: Ledger) -> Iterator[Violation]:
+    """Deaths, and addresses that shared another's fate."""
+    for bug in ledger.story.settings.get("bugs", ()):
+        yield Violation(promise="P8", at_ms=ledger.end_ms, says=f"a bug showed: {bug}")
+    for fact in ledger.story.facts:
+        if not isinstance(fact, Ended) or fact.how != "failed":
+            continue
+        if not any(word in fact.where for word in EXCUSED):
+            yield Violation(
+                promise="P8",
+                at_ms=fact.at_ms,
+                says=f"the process ended by itself: {fact.where or 'nobody knows why'}",
+            )
+    yield from _punished_together(ledger)
+
+
+def _punished_together(ledger: Ledger) -> Iterator[Violation]:
+    refused: dict[int, list[Call]] = defaultdict(list)
+    for call in ledger.calls:
+        if call.fact.answer == "bad_request":
+            refused[call.fact.call].append(call)
+    for calls in refused.values():
+        first = calls[0]
+        alive = first.run is not None and first.run.ended_ms > first.at_ms + TAKEN_APART_MS
+        if len(calls) == 1 or not alive or len(refused) > REFUSED_CALLS_MAX // 2:
+            continue
+        for call in calls:
+            again = any(
+                other.index > call.index
+                and other.fact.address == call.fact.address
+                and other.fact.text == call.fact.text
+                and other.at_ms <= call.at_ms + TAKEN_APART_MS
+                for other in ledger.calls_of[call.user]
+            )
+            if not again:
+                yield Violation(
+                    promise="P8",
+                    at_ms=call.at_ms,
+                    user=call.user,
+                    address=call.fact.address,
+                    calls=(call.fact.call,),
+                    says="a call was refused as a whole, and this address was not tried alone",
+                )
