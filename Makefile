@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check simulate bench lock clean
+.PHONY: help demo test check simulate bench audit lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ simulate: $(READY) ## the whole worker in virtual time, against faults: SEED= RU
 
 bench: $(READY) ## what it costs, as ratios: name, measured, ratio, goal, ok or short
 	@$(BIN)/python -m tests.bench.reading && $(BIN)/python -m tests.bench.backtest
+
+audit: ## ask for known weaknesses of what the lock names (needs a network)
+	@$(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/pip install --quiet pip-audit
+	@$(VENV)/audit/bin/pip-audit --require-hashes --disable-pip -r requirements.lock
 
 lock: ## renew the lock files (names, versions and hashes; no addresses)
 	@$(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv

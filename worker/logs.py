@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from typing import Any, Final, Literal
+from contextlib import suppress
+from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
 
@@ -37,7 +38,7 @@ def configure(
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Lossy())),
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
@@ -68,6 +69,21 @@ def _without_error_texts(
     if error is not None:
         event["exception"] = trace_of(error)
     return event
+
+
+class Lossy:
+    """Standard error, which may be a file on a full disk or a pipe that nobody reads any more: what
+    cannot be written is lost, and the work goes on."""
+
+    def write(self, text: str) -> None:
+        """As a text file does, but for its errors."""
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """As a text file does, but for its errors."""
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 class Libraries(logging.Handler):

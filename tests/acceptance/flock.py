@@ -18,6 +18,8 @@ from worker.sandbox.provider import Send
 
 COMES_BACK_SECONDS = (0.5, 2.0)
 """How long after a push."""
+CALL_SECONDS = 0.3
+"""How long the provider takes, so that a kill finds calls under way."""
 
 
 class Habit(Enum):
@@ -170,5 +172,5 @@ def _event(number: int, kind: str, at_ms: int, *, whole: bool) -> bytes:
 
 
 def always_taken(_address: str, _attempt: int) -> Reply:
-    """A provider that takes some time, so that a kill finds calls under way."""
-    return Reply(delay_seconds=0.3)
+    """A provider that takes everything, and its time."""
+    return Reply(delay_seconds=CALL_SECONDS)

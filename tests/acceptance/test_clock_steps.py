@@ -13,6 +13,9 @@ import pytest
 from tests.acceptance.world import BentClock, World, address, now_ms, pause, until, visit, world
 from worker.sandbox.crowd import zone_at_hour
 
+pytestmark = pytest.mark.timeout(400)
+"""A start takes many seconds where the machine is busy."""
+
 HOUR_MS = 3_600_000
 STEP_MS = 3 * HOUR_MS
 GROUP = 12

@@ -1,7 +1,8 @@
 """`kill -9` at random moments over a running crowd: nothing is lost, nothing is doubled.
 
 Judged from outside: what the provider took, what the crowd did, and, for sends whose call was cut
-in two, what `comeback state` lists as uncertain. KILLS=200 makes it longer.
+in two, what `comeback state` lists as uncertain. KILLS=200 makes it longer; test_many_kills.py
+has many more users, of fewer kinds.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from worker.sandbox.demo_verdict import LADDER, nothing_after_return
 from worker.sandbox.pinpoint_replies import ACCEPTED, DEAD, Reply
 from worker.store.reading import StateReader
 
-KILLS = int(os.environ.get("KILLS", "50"))
+KILLS = int(os.environ.get("KILLS", "25"))
 USERS = 600
 ALIVE_SECONDS = (0.1, 1.5)
 """How long a worker lives once it is ready."""
@@ -58,7 +59,7 @@ async def test_killed_again_and_again_no_stage_is_lost_or_doubled(tmp_path: Path
         assert max(taken.values()) == 1, "no send is accepted twice"
         uncertain = sum(map(len, _uncertain(one.state, crowd).values()))
         listed = (await one.state_json())["uncertain"]
-        assert len(listed) == min(100, uncertain), "every send in doubt is listed"
+        assert len(listed) == uncertain, "every send in doubt is listed"
         print(f"kills {KILLS}, accepted {len(taken)}, uncertain {uncertain}")
 
 

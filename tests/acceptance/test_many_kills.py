@@ -2,9 +2,9 @@
 
     KILLS=200 USERS=100000 .venv/bin/pytest tests/acceptance/test_many_kills.py -s
 
-A third of the workers is killed while they start. Every call goes through a proxy that notes when
-it came and when its answer was handed over, so that each send in doubt can be held against the
-calls that were under way when its worker was killed.
+A quarter of the workers is killed while they start, a quarter at any moment, half in a call. Calls
+go through a proxy that notes when each came and when its answer was handed over, so that each send
+in doubt can be held against the calls that were under way when its worker was killed.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.flock import Flock, Habit, Tempo, always_taken, kinds_of
+from tests.acceptance.flock import CALL_SECONDS, Flock, Habit, Tempo, always_taken, kinds_of
 from tests.acceptance.proxy import FaultyProxy, Passage
 from tests.acceptance.verdict import doubts_of, missing, wrongs
 from tests.acceptance.world import World, now_ms, pause, until, world
 from worker.sandbox.processes import Child
 
-KILLS = int(os.environ.get("KILLS", "12"))
-USERS = int(os.environ.get("USERS", "1500"))
+KILLS = int(os.environ.get("KILLS", "8"))
+USERS = int(os.environ.get("USERS", "800"))
 LARGE_USERS = 20_000
 ALIVE_SECONDS = (0.05, 1.0)
 STARTING_SECONDS = (0.05, 1.5)
+CALL_AWAITED_SECONDS = 8.0
 CALLS_IN_FLIGHT_MAX = 8
 ADDRESSES_PER_CALL_MAX = 100
 SETTLED_WITHIN_SECONDS = 5.0
@@ -131,19 +132,32 @@ async def _kill_again_and_again(
     for number in range(KILLS - 1):
         flock.progress = number / KILLS
         worker = one.start()
-        if chance.random() < 1 / 3:
-            await pause(chance.uniform(*STARTING_SECONDS))
-        else:
-            await one.ready(worker)
-            await pause(chance.uniform(*ALIVE_SECONDS))
+        match chance.choice(("starting", "at work", "in a call", "in a call")):
+            case "starting":
+                await pause(chance.uniform(*STARTING_SECONDS))
+            case "at work":
+                await one.ready(worker)
+                await pause(chance.uniform(*ALIVE_SECONDS))
+            case _:
+                await one.ready(worker)
+                await _call_under_way(proxy)
+                await pause(chance.uniform(0, CALL_SECONDS))
         await _kill(worker, proxy, tally)
     print(f"{KILLS} kills in {time.monotonic() - begin:.0f} s; calls under way: {tally.under_way}")
+
+
+async def _call_under_way(proxy: FaultyProxy) -> None:
+    """Until a call is, or for long enough that there may be nothing to send."""
+    deadline = time.monotonic() + CALL_AWAITED_SECONDS
+    while not proxy.under_way(time.time()) and time.monotonic() < deadline:
+        await pause(0.02)
 
 
 async def _wait_until_all_is_said(one: World, flock: Flock, pace: Tempo) -> dict[str, Any]:
     state: dict[str, Any] = {}
 
     async def all_is_said() -> bool:
+        await pause(1)
         state.update(await one.state_json())
         under_way = any(row["state"] == "claimed" for row in state["sends"])
         return not under_way and not any(_missing(flock, pace, state))

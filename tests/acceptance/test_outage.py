@@ -20,6 +20,9 @@ from tests.acceptance.world import BentClock, World, address, now_ms, pause, unt
 from worker.sandbox.kinesis import KinesisServer
 from worker.sandbox.stream_values import Behaviour
 
+pytestmark = pytest.mark.timeout(400)
+"""A start takes many seconds where the machine is busy."""
+
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 OUTAGE_MS = 3 * DAY_MS

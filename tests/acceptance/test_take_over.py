@@ -18,6 +18,9 @@ from tests.acceptance.world import World, address, free_port, pause, until, visi
 from worker.sandbox.pinpoint_replies import Reply
 from worker.sandbox.processes import Child
 
+pytestmark = pytest.mark.timeout(400)
+"""A start takes many seconds where the machine is busy."""
+
 CALLS_IN_FLIGHT_MAX = 8
 """The default of COMEBACK_CALLS_IN_FLIGHT_MAX."""
 DRAIN_SECONDS = 5

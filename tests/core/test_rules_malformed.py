@@ -287,7 +287,9 @@ MALFORMED: dict[str, Bad] = {
         '"0" is no whole number',
         "from 1 to 10",
     ),
-    "time to live of an SMS": Bad("sms", "¶ttl: 4h", 'unknown key "ttl"', "allowed here: name,"),
+    "time to live too long for an SMS": Bad(
+        "sms", "ttl: ¶4d", '"4d" is out of bounds', "write 1m to 3d"
+    ),
     "time to live too long for a push": Bad(
         "push", "ttl: ¶29d", '"29d" is out of bounds', "write 1s to 28d"
     ),

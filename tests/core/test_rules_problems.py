@@ -148,7 +148,7 @@ CHANGED = {
     ),
     "bad regular expression": (
         ("inactive_for: 7d", "inactive_for: 7d\n    match: ['plan=~\"(\"']"),
-        '5:13: match: "(" is not a regular expression: missing ), unterminated subpattern',
+        '5:13: match: "(" is not a regular expression: missing ): (',
     ),
     "max_inactive too short": (
         ("inactive_for: 7d", "inactive_for: 7d\n    max_inactive: 1w"),

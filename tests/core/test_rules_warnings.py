@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker import situation
 from worker.rules import doubts
 from worker.rules.exclusive import choices_of, disjoint, exclude
 from worker.rules.load import Inspection, inspect
@@ -276,10 +275,6 @@ def test_a_folder_of_many_rules_that_meet_is_told_of_some_of_them(tmp_path: Path
     rules = "".join(f"  - {{rule: r{n}, inactive_for: 7d, {stages}}}\n" for n in range(40))
     warnings = inspected(tmp_path, f"apiVersion: v1\nrules:\n{rules}").warnings
     assert len(warnings) == doubts.OVERLAPS_MAX
-
-
-def test_a_hold_lasts_as_long_here_as_for_the_ladder() -> None:
-    assert doubts.HOLD_MAX_MS == situation.HOLD_MAX_MS
 
 
 # --- exclusion, against all values there are ----------------------------------------------------

@@ -55,6 +55,58 @@ EVENTS: Final[Sequence[str]] = tuple(
 """One event of every format and of most types, as JSON."""
 
 
+APP_EVENTS: Final[Sequence[str]] = tuple(
+    json.dumps(event)
+    for event in (
+        {
+            "eventType": "opened",
+            "userId": samples.USER_ID,
+            "deviceId": samples.ENDPOINT_ID,
+            "timestamp": samples.EVENT_MS,
+            "email": samples.MAIL,
+            "phoneNumber": samples.PHONE,
+            "deviceToken": samples.TOKEN,
+            "pushChannelType": "GCM",
+            "emailOptOut": False,
+            "timezone": "Asia/Seoul",
+            "country": "KR",
+            "traits": {"plan": "premium", "likes": ["tea"]},
+        },
+        {
+            "event": {"name": "cart.opened"},
+            "user": {"id": samples.USER_ID, "email": samples.MAIL, "phone": samples.PHONE},
+            "device": {"id": samples.ENDPOINT_ID, "locale": "ko-KR", "os": "android"},
+            "createdAt": "2026-01-01T00:00:00.000Z",
+            "properties": {"n": 1},
+        },
+        {"type": "x", "sub": samples.USER_ID, "ts": samples.EVENT_MS // 1_000},
+        samples.app_event(),
+    )
+)
+"""Events as apps write them that never knew Pinpoint."""
+
+_ENDPOINTS: Final = [
+    samples.endpoint(),
+    samples.endpoint(ChannelType="SMS", Address="15550100042", OptOut="ALL"),
+    samples.endpoint(ChannelType="EMAIL", Address=samples.MAIL, EndpointStatus="INACTIVE"),
+]
+EXPORTS: Final[Sequence[bytes]] = (
+    b"\n".join(json.dumps(one).encode() for one in _ENDPOINTS),
+    json.dumps(_ENDPOINTS).encode(),
+    json.dumps({"Item": _ENDPOINTS}, indent=1).encode(),
+    (
+        b"ChannelType,Address,Location.Country,User.UserId,User.UserAttributes.plan,"
+        b"Attributes.likes,Attributes.likes\r\n"
+        b'SMS,15550100042,US,u1,"pre""mium",tea,shoes\r\n'
+        b"EMAIL,kim@example.com,DE,u2,,,\r\n"
+    ),
+)
+"""Files of endpoints: one a line, as a list, as one document, as CSV."""
+
+FORMATS: Final = (ROOT / "worker" / "rules" / "event_formats.yaml").read_bytes()
+"""The formats that come with comeback."""
+
+
 def as_text_in(chance: Random, data: bytes) -> str:
     """Bytes as a JSON string has to hold them."""
     return data.decode("utf-8", chance.choice(("replace", "surrogateescape", "ignore")))

@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 from random import Random
 
-from tests.fuzz.targets import Culprit, Target
+from tests.fuzz.target import Culprit, Target
 
 SECONDS_PER_INPUT_MAX = 5.0
 """One input that takes longer is a finding too. A generous bound, for machines are shared."""

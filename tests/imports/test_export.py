@@ -178,9 +178,18 @@ def test_pages_give_every_endpoint_once_while_the_worker_writes(
 # --- segments -----------------------------------------------------------------------------------
 
 
+EARLIER_EPISODE = """
+INSERT INTO episodes (episode_id, user_id, rule, revision, silence_since_ms, opened_ms,
+  stage_due_ms, closed_ms, outcome)
+SELECT 'before', user_id, rule, revision, silence_since_ms - 1, opened_ms - 1, 1, 1, 'exhausted'
+FROM episodes WHERE user_id = 'ben'
+"""
+
+
 @pytest.fixture
 async def lived(state: Path) -> None:
-    """Ann is on a ladder since day 7, before its first stage; Ben's ladder ended; Cid is active."""
+    """Ann is on a ladder since day 7; Ben's ended by his return, one before it was exhausted; Cid
+    is active."""
     store: SqliteStore = await open_store(state)
     world = await World(store).begin()
     await world.claimed("ann", "ben")
@@ -189,6 +198,7 @@ async def lived(state: Path) -> None:
     with closing(sqlite3.connect(state)) as connection, connection:
         shift = "last_active_ms = last_active_ms - :ms"
         connection.execute(f"UPDATE users SET {shift}", {"ms": 2_000 * DAY_MS})  # noqa: S608
+        connection.execute(EARLIER_EPISODE)
 
 
 def segment(state: Path, *words: str) -> list[dict[str, str]]:

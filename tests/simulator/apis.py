@@ -1,7 +1,7 @@
 """The provider in the words of its APIs: clients of the SDK that one process calls.
 
-Pinpoint's `SendMessages` for all channels. Another API is another class here: it reads the messages
-out of a request, and writes a `CallVerdict` as that API's answer or error.
+Each reads the messages out of a request, asks the provider for a `CallVerdict`, and writes that as
+an answer or error of its API.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from types import SimpleNamespace
-from typing import Any
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, NamedTuple
 
 import msgspec
 from botocore.exceptions import ClientError, ConnectionClosedError, ConnectTimeoutError
@@ -35,6 +35,29 @@ _CHANNELS: Mapping[str, ChannelName] = {
     "EMAIL": "email",
     "SMS": "sms",
 }
+
+
+TORN = b'{"Result": {'
+"""A body that was cut off on its way."""
+
+
+class Refusal(NamedTuple):
+    """How an API says no to a call."""
+
+    code: str
+    status: int
+    members: Mapping[str, Any] = MappingProxyType({})
+
+    def error(self, operation: str) -> ClientError:
+        """As the SDK raises it."""
+        return ClientError(
+            {
+                "Error": {"Code": self.code, "Message": ""},
+                "ResponseMetadata": {"HTTPStatusCode": self.status},
+                **self.members,
+            },
+            operation,
+        )
 
 
 class Wire:
@@ -94,11 +117,11 @@ class Wire:
 class PinpointClient:
     """`send_messages` as the worker's sender calls it: bytes in, bytes out."""
 
-    _REFUSALS: Mapping[Word, tuple[str, int]] = {
-        "throttled": ("TooManyRequestsException", 429),
-        "error": ("InternalServerErrorException", 500),
-        "bad_request": ("BadRequestException", 400),
-        "refused_setup": ("ForbiddenException", 403),
+    _REFUSALS: Mapping[Word, Refusal] = {
+        "throttled": Refusal("TooManyRequestsException", 429),
+        "error": Refusal("InternalServerErrorException", 500),
+        "bad_request": Refusal("BadRequestException", 400),
+        "refused_setup": Refusal("ForbiddenException", 403),
     }
     _STATUSES: Mapping[Word, str] = {
         "ok": "SUCCESSFUL",
@@ -119,16 +142,9 @@ class PinpointClient:
         messages = _messages(msgspec.json.decode(Body))
         verdict = await self._wire.call(messages)
         if verdict.word != "ok":
-            code, status = self._REFUSALS[verdict.word]
-            raise ClientError(
-                {
-                    "Error": {"Code": code, "Message": ""},
-                    "ResponseMetadata": {"HTTPStatusCode": status},
-                },
-                "SendMessages",
-            )
+            raise self._REFUSALS[verdict.word].error("SendMessages")
         if verdict.unreadable:
-            return {"Body": b'{"Result": {'}
+            return {"Body": TORN}
         results = {
             message.address: self._result(one)
             for message, one in zip(messages, verdict.verdicts, strict=True)
@@ -152,6 +168,101 @@ class PinpointClient:
         return result
 
 
+class SesClient:
+    """`send_email`: one mail a call, for every text of a run is a user's own."""
+
+    _REFUSALS: Mapping[Word, Refusal] = {
+        "throttled": Refusal("TooManyRequestsException", 429),
+        "error": Refusal("InternalServiceErrorException", 500),
+        "bad_request": Refusal("MessageRejected", 400),
+        "refused_setup": Refusal("MailFromDomainNotVerifiedException", 400),
+    }
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self.meta = _meta("sesv2")
+
+    async def send_email(self, *, Body: bytes, **_: object) -> Mapping[str, Any]:  # noqa: N803
+        """SendEmail."""
+        body = msgspec.json.decode(Body)
+        message = Message(
+            api="ses",
+            channel="email",
+            address=body["Destination"]["ToAddresses"][0],
+            text=body["Content"]["Simple"]["Body"]["Text"]["Data"],
+            send_id=body["EmailTags"][0]["Value"],
+        )
+        return await _alone(self._wire, message, self._REFUSALS, "SendEmail")
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class TextClient:
+    """`send_text_message` of End User Messaging: one text a call."""
+
+    _REFUSALS: Mapping[Word, Refusal] = {
+        "throttled": Refusal("ThrottlingException", 400),
+        "error": Refusal("InternalServerException", 500),
+        "bad_request": Refusal("ValidationException", 400, {"Reason": "OTHER"}),
+        "refused_setup": Refusal("ConflictException", 400, {"Reason": "RESOURCE_NOT_ACTIVE"}),
+        "opted_out": Refusal(
+            "ConflictException", 400, {"Reason": "DESTINATION_PHONE_NUMBER_OPTED_OUT"}
+        ),
+        "rejected": Refusal(
+            "ValidationException",
+            400,
+            {"Reason": "INVALID_PARAMETER", "Fields": [{"Name": "DestinationPhoneNumber"}]},
+        ),
+    }
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self.meta = _meta("pinpoint-sms-voice-v2")
+
+    async def send_text_message(  # the name of the SDK's parameter
+        self,
+        *,
+        Body: bytes,  # noqa: N803
+        **_: object,
+    ) -> Mapping[str, Any]:
+        """SendTextMessage."""
+        body = msgspec.json.decode(Body)
+        message = Message(
+            api="texts",
+            channel="sms",
+            address=body["DestinationPhoneNumber"],
+            text=body["MessageBody"],
+            send_id=body["Context"]["send_id"],
+        )
+        return await _alone(self._wire, message, self._REFUSALS, "SendTextMessage")
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+CLIENTS: Mapping[str, Callable[[Wire], object]] = {
+    "pinpoint": PinpointClient,
+    "sesv2": SesClient,
+    "pinpoint-sms-voice-v2": TextClient,
+}
+"""By the name the SDK has for the service."""
+
+
+async def _alone(
+    wire: Wire, message: Message, refusals: Mapping[Word, Refusal], operation: str
+) -> Mapping[str, Any]:
+    """The answer to a call that carries one message: what is said of it is said of the call."""
+    call = await wire.call([message])
+    (one,) = call.verdicts
+    word = call.word if call.word != "ok" else one.word
+    if word in refusals:
+        raise refusals[word].error(operation)
+    if call.unreadable:
+        return {"Body": TORN}
+    return {"Body": msgspec.json.encode({"MessageId": one.message_id})}
+
+
 def _messages(body: Mapping[str, Any]) -> list[Message]:
     """The messages of one call; a text of its own stands with the address."""
     shared = body["MessageConfiguration"]
@@ -165,7 +276,9 @@ def _messages(body: Mapping[str, Any]) -> list[Message]:
         else:
             text = facts.get("BodyOverride") or shared["DefaultPushNotificationMessage"]["Body"]
         send_id = facts.get("Context", {}).get("send_id")
-        found.append(Message(channel=channel, address=address, text=text, send_id=send_id))
+        found.append(
+            Message(api="pinpoint", channel=channel, address=address, text=text, send_id=send_id)
+        )
     return found
 
 

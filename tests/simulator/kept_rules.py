@@ -6,17 +6,11 @@ worlds. The worker's own reading is asked for everything that is not known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
-from tests.simulator import stream
-from worker import app, reload
 from worker.errors import RulesError
-from worker.kinesis import wire
 from worker.rules import load as loading
-from worker.rules import retired
 from worker.rules.load import Inspection
 from worker.rules.ruleset import RuleSet
 
@@ -55,23 +49,3 @@ def load_contents(contents: Mapping[str, bytes]) -> RuleSet:
             _sets.clear()
         known = _sets[key] = loading.load_contents(contents)
     return known
-
-
-@contextmanager
-def in_use() -> Iterator[None]:
-    """While this lasts, the worker reads rules here, and takes the simulated client's word for how
-    records are decoded."""
-    kept: list[tuple[ModuleType, str, object]] = [
-        (reload, "inspect", inspect),
-        (app, "inspect", inspect),
-        (retired, "load_contents", load_contents),
-        (wire, "self_test", stream.nothing_is_wrong),
-    ]
-    before = [(module, name, getattr(module, name)) for module, name, _ in kept]
-    for module, name, ours in kept:
-        setattr(module, name, ours)
-    try:
-        yield
-    finally:
-        for module, name, theirs in before:
-            setattr(module, name, theirs)

@@ -21,6 +21,7 @@ from types import FunctionType
 from typing import Any
 
 from tests.simulator.checkers import Violation, check
+from tests.simulator.faults import KINDS
 from tests.simulator.rulebook import BOOKS, DAY_MS, HOUR_MS, Book, book
 from tests.simulator.story import Story
 from tests.simulator.world import play
@@ -36,7 +37,7 @@ from worker import (
     retry,
     situation,
 )
-from worker.kinesis import lineage, reader, source
+from worker.kinesis import lineage, reader
 from worker.kinesis import stream as kinesis_stream
 from worker.senders import refusals
 from worker.store import addressbook, looks, sqlite, statements
@@ -60,14 +61,15 @@ class Mutant:
     promises: frozenset[str]
     """Those it may be found to break."""
     edits: tuple[Edit, ...]
-    also: frozenset[str] = frozenset()
-    """Faults that strike as often as they can while it is hunted."""
+    faults: frozenset[str] = frozenset()
+    """Those it takes to show it: they strike as often as they can, and no others do."""
     wants: Callable[[Book], bool] | None = None
     """What the rules must have for it to show; None: any."""
 
     def play(self, seed: int) -> Story:
-        """A run in which it may show, with the worker as it is."""
-        return play(seed, also=self.also, shelf=self._shelf(seed))
+        """A run in which it may show, with the worker as it is now."""
+        others = frozenset(KINDS) - self.faults
+        return play(seed, without=others, also=self.faults, shelf=self._shelf(seed))
 
     def _shelf(self, seed: int) -> int | None:
         """The book for a seed: one after the other of those that have what is wanted."""
@@ -159,10 +161,10 @@ def _mutant(
     name: str,
     promises: str,
     *edits: Edit,
-    also: str = "",
+    faults: str = "",
     wants: Callable[[Book], bool] | None = None,
 ) -> Mutant:
-    return Mutant(name, frozenset(promises.split()), edits, frozenset(also.split()), wants)
+    return Mutant(name, frozenset(promises.split()), edits, frozenset(faults.split()), wants)
 
 
 def _ladders(book: Book) -> bool:
@@ -204,7 +206,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "        _move_position(connection, batch)\n"
             "    with self._database.transaction() as connection:",
         ),
-        also="kill_after_commit kill_before_commit",
+        faults="kill_after_commit kill_before_commit",
         wants=_plain,
     ),
     _mutant(
@@ -224,6 +226,13 @@ MUTANTS: tuple[Mutant, ...] = (
             "    by_send_id = {",
             "    put_claims(connection, None)\n    by_send_id = {",
         ),
+        Edit(
+            (looks._Written, "add"),
+            "self.due.append((look.due_ms, look.user_id))",
+            "again_ms = max([d.claim.claimed_ms + 60_000 for d in look.deliveries], default=0)\n"
+            "    self.due.append((again_ms or look.due_ms, look.user_id))",
+        ),
+        faults="kill_mid_call",
         wants=_plain,
     ),
     _mutant(
@@ -234,18 +243,18 @@ MUTANTS: tuple[Mutant, ...] = (
             "transaction(durable=True)",
             "transaction()",
         ),
-        also="power_cut",
+        faults="power_cut",
         wants=_never_resends,
     ),
     _mutant(
         "settle dropped when the store fails",
-        "P2",
+        "P1 P2",
         Edit(
             (outbox.Outbox, "_write"),
             'self._store_failed("settle", error)\n',
             'self._store_failed("settle", error)\n            return\n',
         ),
-        also="disk_full",
+        faults="disk_full split",
         wants=_plain,
     ),
     _mutant(
@@ -262,7 +271,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "        back = [(now_ms, row[0]) for row in rows]\n"
             "        connection.executemany(statements.SET_DUE, back)\n",
         ),
-        also="kill_before_commit kill_after_commit disk_full",
+        faults="kill_before_commit kill_after_commit disk_full",
         wants=_plain,
     ),
     _mutant(
@@ -273,7 +282,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "    moments = {",
             '    connection.execute("DELETE FROM suppressions")\n    moments = {',
         ),
-        also="opt_out receipt_bad_news kill_anywhere stopped",
+        faults="opt_out receipt_bad_news kill_anywhere stopped",
         wants=_ladders,
     ),
     _mutant(
@@ -285,7 +294,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "sends_for_ms=min(self._sends_for_ms, now_ms - 86_400_000"
             " - self.__dict__.setdefault('_began_ms', now_ms)),",
         ),
-        also="kill_anywhere kill_before_commit stopped",
+        faults="kill_anywhere kill_before_commit stopped",
         wants=lambda book: bool(book.caps) and _ladders(book),
     ),
     # --- calls whose end nobody knows -------------------------------------------------------------
@@ -299,7 +308,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         Edit((retry, "answered"), "or isinstance(settlement.outcome, Uncertain)", ""),
         Edit((looks, "_settled"), "isinstance(outcome, Uncertain)", "False"),
-        also="provider_timeout_after provider_error",
+        faults="provider_timeout_after provider_error",
         wants=_never_resends,
     ),
     _mutant(
@@ -307,7 +316,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "P1",
         Edit((statements, "RECOVER"), "ELSE 'uncertain' END", "ELSE 'retry' END"),
         Edit((statements, "RECOVER"), "maybe_sent = 1", "maybe_sent = 0"),
-        also="kill_mid_call",
+        faults="kill_mid_call power_cut",
         wants=_never_resends,
     ),
     _mutant(
@@ -315,7 +324,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "P1 P4 P7",
         Edit((statements, "RECOVER"), "ELSE 'uncertain' END", "ELSE 'rejected' END"),
         Edit((statements, "RECOVER"), "maybe_sent = 1", "maybe_sent = maybe_sent"),
-        also="kill_mid_call",
+        faults="kill_mid_call power_cut",
         wants=_never_resends,
     ),
     _mutant(
@@ -326,7 +335,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "state IN ('claimed', 'sent', 'uncertain') OR maybe_sent",
             "state IN ('claimed', 'sent')",
         ),
-        also="provider_timeout_after address_unknown",
+        faults="provider_timeout_after address_unknown",
         wants=lambda book: bool(book.caps) and _ladders(book),
     ),
     # --- reading the stream -----------------------------------------------------------------------
@@ -338,7 +347,7 @@ MUTANTS: tuple[Mutant, ...] = (
             '"ShardIteratorType": "TRIM_HORIZON"',
             '"ShardIteratorType": "LATEST"',
         ),
-        also="split reshard_while_down merge down_long",
+        faults="split reshard_while_down merge down_long",
     ),
     _mutant(
         "position a record ahead",
@@ -348,7 +357,8 @@ MUTANTS: tuple[Mutant, ...] = (
             "stored, asked_at_ms",
             "stored[:-1] or stored, asked_at_ms",
         ),
-        wants=_ladders,
+        faults="stream_outage down_long event_twice",
+        wants=_plain,
     ),
     _mutant(
         "closed shards not read",
@@ -356,20 +366,9 @@ MUTANTS: tuple[Mutant, ...] = (
         Edit(
             (lineage, "plan"),
             "if shard.shard_id in ended:",
-            "if shard.shard_id in ended or (shard.closed and shard.shard_id not in positions):",
+            "if shard.shard_id in ended or shard.closed:",
         ),
-        also="reshard_while_down split merge stopped",
-    ),
-    _mutant(
-        "ended shards let go before their children are read",
-        "P2 P3 P4 P7",
-        Edit(
-            (source.KinesisSource, "_follow"),
-            "if shard_id not in parents or any(",
-            "if True or any(",
-        ),
-        also="split merge reshard_while_down stream_slow stream_timeout",
-        wants=_ladders,
+        faults="reshard_while_down split merge stopped",
     ),
     _mutant(
         "staleness not checked",
@@ -379,7 +378,7 @@ MUTANTS: tuple[Mutant, ...] = (
             " or now_ms - watermark_ms > self._max_staleness_ms",
             "",
         ),
-        also="down_long stream_outage stream_timeout",
+        faults="down_long stream_outage stream_timeout",
         wants=_plain,
     ),
     _mutant(
@@ -390,14 +389,14 @@ MUTANTS: tuple[Mutant, ...] = (
             "return min(now_ms, watermark_ms)",
             "return now_ms",
         ),
-        also="stream_outage stream_timeout stream_throttled stream_error",
+        faults="stream_outage stream_timeout stream_throttled stream_error",
         wants=_plain,
     ),
     _mutant(
         "recency by the last event read",
         "P1 P2 P3",
         Edit((statements, "FORGET_UNMOVED"), "WHERE at_ms <=", "WHERE at_ms ="),
-        also="event_late event_reordered",
+        faults="event_late event_reordered",
         wants=_ladders,
     ),
     _mutant(
@@ -408,7 +407,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "seen.at_ms > e.silence_since_ms",
             "seen.at_ms >= e.silence_since_ms",
         ),
-        also="event_twice",
+        faults="event_twice",
         wants=_plain,
     ),
     _mutant(
@@ -421,7 +420,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "        return Effect(dead_letters=tuple(self._dead_letters))\n"
             "    for endpoint_id, same",
         ),
-        also="rubbish",
+        faults="rubbish",
         wants=_ladders,
     ),
     # --- the ladder -------------------------------------------------------------------------------
@@ -430,6 +429,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "P1 P3 P7",
         _never(guards_stage, "_returned", "def _returned(s: Situation) -> Decision | None:"),
         Edit((statements, "CLOSE_RETURNED"), "seen.at_ms >", "seen.at_ms < 0 AND seen.at_ms >"),
+        wants=_ladders,
     ),
     _mutant(
         "another ladder in one silence",
@@ -452,6 +452,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "stage_due_ms=gone_ms + wait_ms",
             "stage_due_ms=s.episode.stage_due_ms + wait_ms",
         ),
+        faults="down_long",
         wants=lambda book: bool(book.quiet) and _ladders(book),
     ),
     _mutant(
@@ -460,7 +461,7 @@ MUTANTS: tuple[Mutant, ...] = (
         _never(
             guards_entry, "_too_long_gone", "def _too_long_gone(s: Situation) -> Decision | None:"
         ),
-        also="down_long",
+        faults="down_long",
         wants=lambda book: all(r.max_inactive_ms for r in book.rules),
     ),
     _mutant(
@@ -487,28 +488,28 @@ MUTANTS: tuple[Mutant, ...] = (
         "silences ignored",
         "P7",
         _never(guards_stage, "_silenced", "def _silenced(s: Situation) -> Decision | None:"),
-        also="silence pause kill_switch",
+        faults="silence pause kill_switch",
     ),
     # --- addresses, hours, limits -----------------------------------------------------------------
     _mutant(
         "opt-out ignored",
         "P5",
         Edit((situation, "undeliverable"), "if endpoint.opted_out:", "if False:"),
-        also="opt_out",
+        faults="opt_out",
         wants=_ladders,
     ),
     _mutant(
         "inactive endpoints written to",
         "P5",
         Edit((situation, "undeliverable"), "if endpoint.active is False:", "if False:"),
-        also="opt_out",
+        faults="opt_out",
         wants=_ladders,
     ),
     _mutant(
         "complaints and bounces ignored",
         "P5",
         Edit((addressbook, "write_stops"), "if not stops:", "if True:"),
-        also="receipt_bad_news",
+        faults="receipt_bad_news",
         wants=_ladders,
     ),
     _mutant(
@@ -519,7 +520,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "    connection.executemany(statements.PUT_SUPPRESSION, rows)",
             "    return",
         ),
-        also="address_permanent address_opted_out",
+        faults="address_permanent address_opted_out",
         wants=_ladders,
     ),
     _mutant(
@@ -540,7 +541,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "wall_ms=max(now_ms, self._clock.now_ms())",
             "wall_ms=now_ms",
         ),
-        also="down_long stream_outage",
+        faults="down_long stream_outage",
         wants=lambda book: bool(book.quiet),
     ),
     _mutant(
@@ -567,6 +568,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "pace ignored",
         "P7",
         _never(guards_stage, "_too_fast", "def _too_fast(s: Situation) -> Decision | None:"),
+        faults="down_long provider_outage",
         wants=lambda book: any(rate.per_ms > HOUR_MS / 60 for rate in book.rates),
     ),
     # --- the whole --------------------------------------------------------------------------------
@@ -579,14 +581,14 @@ MUTANTS: tuple[Mutant, ...] = (
             'await self._adopt(RuleSet(revision="broken"))\n'
             "            return inspection.problems\n",
         ),
-        also="edit_broken",
+        faults="edit_broken",
         wants=_ladders,
     ),
     _mutant(
         "one refusal condemns the call",
         "P8",
         Edit((refusals, "_taken_apart"), "if len(part) > 1:", "if False:"),
-        also="provider_bad_request",
+        faults="provider_bad_request",
         wants=lambda book: not book.rates,
     ),
     _mutant(
@@ -598,6 +600,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "if False:",
         ),
         Edit((outbox.Outbox, "_sweep"), "or calls_free <= 0", ""),
+        faults="down_long provider_slow provider_timeout_before",
     ),
 )
 """Every mutant is found by `test_sensitivity.py`."""

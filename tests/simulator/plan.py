@@ -50,6 +50,8 @@ class Plan:
         self._at_write: list[bool] = []
         """Kills that wait for a write."""
         self._full_until: float = 0.0
+        self._fills_at_call = 0
+        """Disks that fill up when the provider is called next."""
 
     def draw(self) -> None:
         """Puts every timed fault of the run into the future."""
@@ -122,6 +124,9 @@ class Plan:
 
     def calling(self) -> None:
         """A call of the provider begins."""
+        if self._fills_at_call and not self._world.faults.over:
+            self._fills_at_call -= 1
+            self._fill_now()
         process = self._world.supervisor.working
         if self._mid_call and process is not None:
             power = self._mid_call.pop()
@@ -182,6 +187,12 @@ class Plan:
         world.recheck()
 
     def _fill_disk(self) -> None:
+        if self._rng.random() < 0.5:
+            self._fills_at_call += 1
+        else:
+            self._fill_now()
+
+    def _fill_now(self) -> None:
         self._full_until = self._world.loop.time() + self._rng.choice((2, 20, 120))
 
     def disk_is_full(self) -> bool:

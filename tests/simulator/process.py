@@ -8,28 +8,27 @@ is free.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import copy_context
 from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Literal
 
 from tests.simulator import kept_rules
-from tests.simulator.apis import PinpointClient, Wire
+from tests.simulator.apis import CLIENTS, Wire
 from tests.simulator.clock import WorkerClock
 from tests.simulator.loop import OWNER, Owner
 from tests.simulator.state import WatchedStore, cut_power
 from tests.simulator.story import Ended, Started
 from tests.simulator.stream import STREAM, KinesisClient
 from worker.app import Worker, latest_rules, start_position, unless_stopped
+from worker.channels import open_senders
 from worker.errors import ComebackError, place_of
 from worker.health import Health
 from worker.kinesis.reader import ShardState
 from worker.kinesis.source import KinesisSource
-from worker.model import Channel
-from worker.ports import Sender
 from worker.rules.folder import fingerprint
-from worker.senders.pinpoint import PinpointSender
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
@@ -43,10 +42,18 @@ HEARTBEAT_SECONDS: Mapping[str, float] = {
 }
 """The longest a wait is stretched when nothing is known to happen."""
 
-EDIT_SETTLES_SECONDS = 30.0
+EDIT_SETTLES_SECONDS = 8.0
 """After somebody wrote the folder, it is polled as in life."""
 
 Moment = Literal["before_commit", "after_commit"]
+
+
+@asynccontextmanager
+async def open_client(service: str, **_: object) -> AsyncIterator[object]:
+    """`worker.senders.client.open_client` for the process that asks."""
+    process = OWNER.get()
+    assert isinstance(process, Process)
+    yield process.client(service)
 
 
 class Killed(BaseException):
@@ -90,7 +97,8 @@ class Process(Owner):
             return
         assert isinstance(store, WatchedStore)
         self._has_state(store)
-        try:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(store.close)
             source = KinesisSource(
                 KinesisClient(world.kinesis, world.time, world.faults, self._rng, self.number),
                 stream=STREAM,
@@ -100,10 +108,11 @@ class Process(Owner):
                 poll_seconds=world.settings.poll_interval / 1_000,
             )
             self._source = source
+            senders = await stack.enter_async_context(open_senders(world.settings, self.clock))
             worker = Worker(
                 source=source,
                 store=store,
-                senders=self._senders(),
+                senders=senders,
                 rules=latest_rules(folder, rules, seen),
                 clock=self.clock,
                 metrics=world.metrics,
@@ -111,8 +120,6 @@ class Process(Owner):
                 settings=world.settings,
             )
             await worker.run(self.stop)
-        finally:
-            await store.close()
 
     async def _open(self) -> WatchedStore:
         kind = type("ProcessStore", (WatchedStore,), {"hand_of_next": self})
@@ -122,16 +129,12 @@ class Process(Owner):
         assert isinstance(store, WatchedStore)
         return store
 
-    def _senders(self) -> Mapping[Channel, Sender]:
+    def client(self, service: str) -> object:
+        """The SDK's client of a service that sends."""
         world = self.world
         wire = Wire(world.provider, world.loop, world.faults, self._rng, self.clock)
         wire.calling = world.calling
-        sender = PinpointSender(
-            PinpointClient(wire),
-            "app0",
-            call_timeout_seconds=world.settings.call_timeout / 1_000,
-        )
-        return dict.fromkeys(Channel, sender)
+        return CLIENTS[service](wire)
 
     def _has_state(self, store: WatchedStore) -> None:
         self.store = store

@@ -23,13 +23,17 @@ Word = Literal[
     "bad_request", "refused_setup", "unknown",
 ]  # fmt: skip
 
+Api = Literal["pinpoint", "ses", "texts"]
+
 TRANSIT_SECONDS_MAX = 0.4
 """From the worker to the provider."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message to one address, as an adapter read it from a call."""
+    """One message to one address, as an adapter read it from a call of its `api`."""
+
+    api: Api
 
     channel: ChannelName
     address: str
@@ -176,23 +180,27 @@ class Provider:
 
     def _of_address(self, message: Message) -> Verdict:
         faults, address = self._world.faults, message.address
-        if address in self._stopped or faults.strikes("address_opted_out"):
+        knows_addresses = message.api != "ses"
+        if knows_addresses and (address in self._stopped or faults.strikes("address_opted_out")):
             self._stopped[address] = None
             return Verdict(word="opted_out", accepted=False)
-        if address in self._dead or faults.strikes("address_permanent"):
+        if knows_addresses and (address in self._dead or faults.strikes("address_permanent")):
             self._dead[address] = None
             return Verdict(word="rejected", accepted=False)
+        if not knows_addresses and faults.strikes("address_permanent"):
+            return Verdict(word="bad_request", accepted=False)
         if faults.strikes("address_throttled"):
             return Verdict(word="throttled", accepted=False)
         if faults.strikes("address_temporary"):
-            return Verdict(word="temporary", accepted=False)
+            word: Word = "temporary" if message.api == "pinpoint" else "throttled"
+            return Verdict(word=word, accepted=False)
         if faults.strikes("address_setup"):
             return Verdict(word="refused_setup", accepted=False)
         for kind in ("address_unknown", "address_missing"):
             if faults.strikes(kind):
                 accepted = self._rng.random() < 0.5
                 return Verdict(
-                    word="unknown",
+                    word="unknown" if message.api == "pinpoint" else "error",
                     accepted=accepted,
                     message_id=self._next_id() if accepted else None,
                     missing=kind == "address_missing",
@@ -229,13 +237,23 @@ class Provider:
         if bad:
             kind = self._rng.choice(("hardbounce", "softbounce", "complaint", "unsubscribe"))
         assert verdict.message_id is not None
-        data = writing.mail_event(
-            kind,
-            address=message.address,
-            message_id=verdict.message_id,
-            sent_ms=sent_ms,
-            arrival_ms=now_ms,
-        )
+        if message.api == "ses":
+            data = writing.ses_event(
+                kind,
+                address=message.address,
+                message_id=verdict.message_id,
+                send_id=message.send_id,
+                sent_ms=sent_ms,
+                at_ms=now_ms,
+            )
+        else:
+            data = writing.mail_event(
+                kind,
+                address=message.address,
+                message_id=verdict.message_id,
+                sent_ms=sent_ms,
+                arrival_ms=now_ms,
+            )
         stops = {
             "hardbounce": "hard_bounced",
             "complaint": "complained",
@@ -249,15 +267,24 @@ class Provider:
         if bad:
             kind, status = self._rng.choice((("FAILURE", "UNREACHABLE"), ("OPTOUT", "OPTED_OUT")))
         assert verdict.message_id is not None
-        data = writing.sms_event(
-            kind,
-            status,
-            address=message.address,
-            message_id=verdict.message_id,
-            send_id=message.send_id,
-            event_ms=now_ms,
-            arrival_ms=now_ms,
-        )
+        if message.api == "texts" and kind != "OPTOUT":
+            data = writing.text_event(
+                status,
+                address=message.address,
+                message_id=verdict.message_id,
+                send_id=message.send_id,
+                at_ms=now_ms,
+            )
+        else:
+            data = writing.sms_event(
+                kind,
+                status,
+                address=message.address,
+                message_id=verdict.message_id,
+                send_id=message.send_id,
+                event_ms=now_ms,
+                arrival_ms=now_ms,
+            )
         self._tell(message, verdict, data, kind, "opted_out" if kind == "OPTOUT" else None)
 
     def _tell(

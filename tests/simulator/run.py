@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
+from tests.simulator import shrink
 from tests.simulator.checkers import Violation, check
 from tests.simulator.faults import KINDS
 from tests.simulator.story import Called, Fact, Faulted, Put, Story
@@ -27,6 +28,9 @@ from tests.simulator.world import play
 
 CHUNK_RUNS = 25
 """Runs a process of its own plays before it reports."""
+
+BUG = "bug"
+"""Stands for a promise where the worker met an exception nobody foresaw."""
 
 FACTS_SHOWN = 40
 FAILURES_SHOWN = 3
@@ -87,7 +91,7 @@ def judged(story: Story) -> list[Violation]:
     """Every broken promise, and every bug that came to light in the worker."""
     bugs: Sequence[str] = story.settings["bugs"]
     end_ms = story.settings["end_ms"]
-    return check(story) + [Violation(promise="bug", at_ms=end_ms, says=bug) for bug in bugs]
+    return check(story) + [Violation(promise=BUG, at_ms=end_ms, says=bug) for bug in bugs]
 
 
 def tally_of(seeds: Sequence[int], days: float) -> Tally:
@@ -178,9 +182,11 @@ def _told(failed: Failed, days: float) -> Iterator[str]:
     yield ""
     yield f"seed {failed.seed} breaks {first.promise}: {first.says}"
     yield f"replay: make simulate SEED={failed.seed} RUNS=1 DAYS={days:g}"
+    if first.promise != BUG:
+        yield from shrink.shortest(failed.seed, days=days, violation=first)
+        return
     story = play(failed.seed, days=days)
-    until = [fact for fact in story.facts if fact.at_ms <= first.at_ms]
-    yield from (line(fact, story.settings["start_ms"]) for fact in until[-FACTS_SHOWN:])
+    yield from (line(fact, story.settings["start_ms"]) for fact in story.facts[-FACTS_SHOWN:])
 
 
 def line(fact: Fact, start_ms: int) -> str:

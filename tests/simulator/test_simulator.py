@@ -40,8 +40,9 @@ def test_every_promise_is_kept(part: int) -> None:
 def test_the_same_seed_tells_the_same_story_in_every_process() -> None:
     seed = 3
     script = (
-        "from tests.simulator.test_simulator import text_of; from tests.simulator.world import play;"
-        f"import sys; sys.stdout.write(text_of(play({seed}, days=60)))"
+        "import sys; from tests.simulator.test_simulator import text_of as text;"
+        "from tests.simulator.world import play;"
+        f"sys.stdout.write(text(play({seed}, days=60)))"
     )
     here = text_of(play(seed, days=60))
     for hash_seed in ("1", "2"):

@@ -8,23 +8,15 @@ it, one for each part of the world, so that leaving one fault out does not shuff
 from __future__ import annotations
 
 import asyncio
-import gc
-import shutil
-import sys
-import tempfile
 from bisect import bisect_right, insort
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
 from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import structlog
-
-from tests.simulator import kept_rules
+from tests.simulator import edges
 from tests.simulator.clock import WorkerClock, WorldTime
 from tests.simulator.faults import Faults
 from tests.simulator.loop import NothingLeft, VirtualLoop
@@ -46,40 +38,34 @@ from tests.simulator.rulebook import (
 from tests.simulator.story import Fact, Measured, Put, RulesPut, Story
 from tests.simulator.stream import STREAM, Kinesis
 from tests.simulator.supervisor import Supervisor
-from worker.kinesis.faults import CODES
-from worker.kinesis.reader import ShardState
+from tests.simulator.surroundings import (
+    EPOCH_MS,
+    as_asked,
+    collect,
+    folder_of_a_run,
+    metrics,
+    new_state,
+    undisturbed,
+)
 from worker.kinesis.source import ANSWERS_IN_MEMORY_MAX
-from worker.kinesis.stream import OPERATIONS
-from worker.metrics import Metrics
 from worker.sandbox.stream_values import Behaviour, TrimmedPosition
 from worker.settings import Settings
-from worker.store.intake import Incident
-from worker.store.sqlite import SqliteStore
-
-EPOCH_MS = 1_767_225_600_000
-"""2026-01-01T00:00:00Z: runs begin within the year after it, so both clock changes occur."""
 
 RETENTION_MS = (DAY_MS, DAY_MS, 7 * DAY_MS)
 POLL_MS = (5 * SECOND_MS, 30 * SECOND_MS, 2 * MINUTE_MS, 10 * MINUTE_MS)
 SWEEP_MS = (20 * SECOND_MS, MINUTE_MS, 5 * MINUTE_MS, 20 * MINUTE_MS)
 STALENESS_MS = (5 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS)
+SERVICES = (
+    ("pinpoint", "pinpoint"),
+    ("ses", "pinpoint"),
+    ("pinpoint", "end_user_messaging"),
+    ("ses", "end_user_messaging"),
+)
+"""What e-mail and SMS are sent by."""
 PEOPLE = (3, 3, 3, 4, 4, 5, 6, 8)
 RELOAD_MS = 10 * SECOND_MS
 WAITS_MAX = 20
 """How often a dropped task may try to wait once more."""
-GARBAGE_EVERY = 20
-"""Runs between two collections of garbage."""
-
-BUGS = frozenset({"look_failed", "sender_failed"})
-"""Log lines that only a bug can cause."""
-
-
-@lru_cache(maxsize=1)
-def metrics() -> Metrics:
-    """One for all worlds of this Python: nothing in a worker reads them."""
-    made = Metrics()
-    made.expect(operations=OPERATIONS, codes=CODES, shard_states=ShardState, incidents=Incident)
-    return made
 
 
 class World:
@@ -117,7 +103,7 @@ class World:
             tell=self.tell,
             now_ms=self.now_ms,
         )
-        self.clock = WorkerClock(self.time, lambda: self.offset_ms, _as_asked)
+        self.clock = WorkerClock(self.time, lambda: self.offset_ms, as_asked)
         """For people's own commands on the worker's machine."""
         self._puts: list[float] = []
         self._looks: list[float] = []
@@ -148,8 +134,14 @@ class World:
         poll_ms = setup.choice(POLL_MS)
         staleness = [ms for ms in STALENESS_MS if ms > 3 * poll_ms]
         (folder / "rules").mkdir()
+        mail, texts = setup.choice(SERVICES)
         return Settings().model_copy(
             update={
+                "pinpoint_application_id": "app0",
+                "email_sender": mail,
+                "sms_sender": texts,
+                "email_from": "shop@example.com",
+                "sms_origination_identity": "pool-1",
                 "stream": STREAM,
                 "state": folder / "state.db",
                 "rules": folder / "rules",
@@ -184,6 +176,8 @@ class World:
             "calls_in_flight_max": settings.calls_in_flight_max,
             "retention_ms": self.kinesis.stream.behaviour.retention_ms,
             "start_position": self.start_position,
+            "email_sender": settings.email_sender,
+            "sms_sender": settings.sms_sender,
             "start_ms": self.start_ms,
             "quiet_end_ms": self.quiet_end_ms,
             "end_ms": self.end_ms,
@@ -299,8 +293,10 @@ class World:
         """What has a bound, at its fullest."""
         now_ms = self.now_ms()
         in_flight, answers = self.provider.in_flight_most, self.kinesis.answers_in_flight_most
+        # A user who needs more calls than there are gets them when no other is under way.
+        most_of_a_user = 2 * len(book(self._shelf).rules)
         bounds = (
-            ("calls_in_flight", in_flight, self.settings.calls_in_flight_max),
+            ("calls_in_flight", in_flight, max(self.settings.calls_in_flight_max, most_of_a_user)),
             ("answers_in_memory", answers, ANSWERS_IN_MEMORY_MAX),
         )
         for name, value, bound in bounds:
@@ -338,25 +334,6 @@ _PARTS = (
 )  # fmt: skip
 
 
-def _as_asked(task: str, seconds: float, due: float, wakeable: bool) -> float:
-    return due
-
-
-@lru_cache(maxsize=1)
-def _new_state() -> bytes:
-    """A state file as a first start makes it; making one takes longer than many runs."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "state.db"
-
-        async def make() -> None:
-            clock = WorkerClock(WorldTime(VirtualLoop(), EPOCH_MS), lambda: 0, _as_asked)
-            store = await SqliteStore.open(str(path), wait=False, clock=clock)
-            await store.close()
-
-        asyncio.run(make())
-        return path.read_bytes()
-
-
 def play(
     seed: int,
     *,
@@ -365,30 +342,25 @@ def play(
     also: frozenset[str] = frozenset(),
     shelf: int | None = None,
 ) -> Story:
-    """One run. `without`: kinds of faults that are left out; all else stays as it was. `also`: kinds
-    that strike as often as they can. `shelf`: the number of the book of rules.
+    """One run. `without`: kinds of faults that are left out; all else stays as it was. `also`:
+    kinds that strike as often as they can. `shelf`: the number of the book of rules.
 
     The settings of the story tell under `bugs` of what no world may cause: an exception nobody
     foresaw, a task that died of one, a look or a call that failed in the worker's own code.
     """
-    fast = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="simulator-", dir=fast if fast.is_dir() else None))
-    try:
-        with _undisturbed() as lines, kept_rules.in_use():
-            world = World(seed, days, folder, without, also, shelf)
-            world.settings.state.write_bytes(_new_state())
-            world.settings.state.chmod(0o600)
-            _run(world)
-            world.bugs += lines
-            world.measure()
-            world.story.settings = {**world.story.settings, "bugs": tuple(world.bugs)}
-            story = world.story
-            world.bury()
-            del world
-            _collect()
-        return story
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with folder_of_a_run() as folder, undisturbed() as lines, edges.simulated():
+        world = World(seed, days, folder, without, also, shelf)
+        world.settings.state.write_bytes(new_state())
+        world.settings.state.chmod(0o600)
+        _run(world)
+        world.bugs += lines
+        world.measure()
+        world.story.settings = {**world.story.settings, "bugs": tuple(world.bugs)}
+        world.bury()
+        story = world.story
+        del world
+        collect()
+    return story
 
 
 def _run(world: World) -> None:
@@ -396,41 +368,3 @@ def _run(world: World) -> None:
         world.loop.run_forever()
     except NothingLeft:
         world.bugs.append("the world stood still")
-
-
-_runs = 0
-
-
-def _collect() -> None:
-    """Collects the garbage of several runs at once."""
-    global _runs
-    _runs += 1
-    if _runs % GARBAGE_EVERY == 0:
-        gc.collect()
-
-
-@contextmanager
-def _undisturbed() -> Iterator[list[str]]:
-    """No collection of garbage, no log, no complaints of what was dropped half-way. Yields the log
-    lines that tell of bugs."""
-    bugs: list[str] = []
-
-    def note(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        if event["event"] in BUGS:
-            bugs.append(" ".join(f"{key}={value}" for key, value in sorted(event.items())))
-        raise structlog.DropEvent
-
-    config = structlog.get_config()
-    collecting, hook = gc.isenabled(), sys.unraisablehook
-    structlog.configure(
-        processors=[note], wrapper_class=structlog.make_filtering_bound_logger("error")
-    )
-    gc.disable()
-    sys.unraisablehook = lambda _: None
-    try:
-        yield bugs
-    finally:
-        sys.unraisablehook = hook
-        structlog.configure(**config)
-        if collecting:
-            gc.enable()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.simulator.story import ChannelName
@@ -150,6 +151,65 @@ def sms_event(
         client={"client_id": "123456789012"},
         attributes=attributes,
     )
+
+
+def ses_event(
+    kind: str, *, address: str, message_id: str, send_id: str | None, sent_ms: int, at_ms: int
+) -> bytes:
+    """The same as `mail_event`, as SES itself publishes it."""
+    at = _instant(at_ms)
+    recipients = [{"emailAddress": address}]
+    bounce = {"timestamp": at, "bounceSubType": "General", "bouncedRecipients": recipients}
+    known: dict[str, tuple[str, dict[str, Any]]] = {
+        "delivered": ("Delivery", {"delivery": {"timestamp": at, "recipients": [address]}}),
+        "hardbounce": ("Bounce", {"bounce": {**bounce, "bounceType": "Permanent"}}),
+        "softbounce": ("Bounce", {"bounce": {**bounce, "bounceType": "Transient"}}),
+        "complaint": (
+            "Complaint",
+            {"complaint": {"timestamp": at, "complainedRecipients": recipients}},
+        ),
+        "unsubscribe": (
+            "Subscription",
+            {
+                "subscription": {
+                    "timestamp": at,
+                    "contactList": "list",
+                    "newTopicPreferences": {"unsubscribeAll": True},
+                }
+            },
+        ),
+    }
+    event_type, details = known[kind]
+    tags = {} if send_id is None else {"send_id": [send_id]}
+    mail = {
+        "timestamp": _instant(sent_ms),
+        "messageId": message_id,
+        "destination": [address],
+        "tags": tags,
+    }
+    return json.dumps({"eventType": event_type, "mail": mail, **details}).encode()
+
+
+def text_event(
+    status: str, *, address: str, message_id: str, send_id: str | None, at_ms: int
+) -> bytes:
+    """A report of End User Messaging; its context is an object."""
+    event = {
+        "eventType": f"TEXT_{status}",
+        "eventVersion": "1.0",
+        "eventTimestamp": at_ms,
+        "isFinal": True,
+        "destinationPhoneNumber": address,
+        "messageId": message_id,
+        "messageStatus": status,
+        "context": {} if send_id is None else {"send_id": send_id},
+    }
+    return json.dumps(event).encode()
+
+
+def _instant(at_ms: int) -> str:
+    at = datetime.fromtimestamp(at_ms / 1_000, UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ms % 1_000:03d}Z"
 
 
 def _bytes(event_type: str, event_ms: int, arrival_ms: int, **fields: Any) -> bytes:

@@ -214,7 +214,11 @@ def _rows(
     head = next((line for line in lines if line.strip()), "")
     delimiter = max(_DELIMITERS, key=head.count)
     reader = csv.reader(chain((head,), lines), delimiter=delimiter)
-    columns = _columns(next(reader, []), file_number=file_number, findings=findings)
+    try:
+        headers = next(reader, [])
+    except csv.Error as error:
+        raise BrokenFile("is no JSON, and its first line is no line of CSV") from error
+    columns = _columns(headers, file_number=file_number, findings=findings)
     found: list[Item] = []
     while True:
         number = reader.line_num + 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from worker.holds import HOLD_MAX_MS
 from worker.model import DAY_MS, Channel
 from worker.rules.checks_limits import common
 from worker.rules.document import Node
@@ -20,8 +21,6 @@ from worker.rules.limits import Cap, Window
 from worker.rules.problems import Place, Problem, quoted
 from worker.rules.ruleset import Mode, QuietHours, Rule, RuleSet, Stage
 
-HOLD_MAX_MS = 30 * DAY_MS
-"""How long a due stage waits before its episode expires, as `situation.HOLD_MAX_MS`."""
 OVERLAPS_MAX = 100
 """Pairs of rules that are named; a folder with more has been written that way."""
 

@@ -85,7 +85,7 @@ def _compiled(value: str) -> Pattern:
         told = error.args[0]
         told = told.decode("utf-8", "replace") if isinstance(told, bytes) else told
         raise Refused(
-            f"{quoted(value)} is not a regular expression of RE2: {told}; put a backslash before "
+            f"{quoted(value)} is not a regular expression: {told}; put a backslash before "
             "signs that are meant literally"
         ) from error
     return compiled

@@ -31,7 +31,7 @@ from worker.model import (
 )
 from worker.ports import Clock
 from worker.store import bulk_indexes, statements
-from worker.store.addressbook import Entry, merged, read_entries
+from worker.store.addressbook import merged, read_entries
 from worker.store.beside import connected_beside
 from worker.store.connection import IN_MEMORY, Database, check_current, translated
 from worker.store.forgotten import without_forgotten
@@ -245,7 +245,7 @@ class ImportBook:
         written = Written()
         if self.mode != "dry":
             self._know_stream(connection)
-        before: dict[str, Entry] = {}
+        before: dict[str, Endpoint] = {}
         activities, stops = tuple(said.activities), tuple(said.stops)
         for told in said.rounds:
             effect = Effect(activities=activities, endpoints=tuple(told.values()), stops=stops)
@@ -297,23 +297,28 @@ def _news(
     connection: sqlite3.Connection,
     told: Sequence[Endpoint],
     written: Written,
-    before: dict[str, Entry],
+    before: dict[str, Endpoint],
 ) -> tuple[Endpoint, ...]:
-    """Those that say something the address book does not know. `before`: entries as the rounds
-    before made them, which a dry run has not written; gets those of this one."""
-    entries = read_entries(connection, told) | before
+    """Those that say something the address book does not know. `before`: signals of the rounds
+    before, which a dry run has not written; gets those of this one."""
+    entries = read_entries(connection, told)
     news: list[Endpoint] = []
     for endpoint in told:
+        earlier = before.setdefault(endpoint.endpoint_id, endpoint)
         old = entries.get(endpoint.endpoint_id)
-        before[endpoint.endpoint_id] = new = merged(old, endpoint)
+        if earlier is not endpoint:
+            old = merged(old, earlier)
         if old is None:
             written.new += 1
-        elif new.facts == old.facts:
-            written.same += 1
         else:
-            written.changed += 1
-        if new != old:
-            news.append(endpoint)
+            new = merged(old, endpoint)
+            if new.facts == old.facts:
+                written.same += 1
+            else:
+                written.changed += 1
+            if new == old:
+                continue
+        news.append(endpoint)
     return tuple(news)
 
 

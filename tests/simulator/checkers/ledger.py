@@ -9,7 +9,7 @@ by what is possible.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -178,10 +178,13 @@ class Ledger:
         self.holds: list[Hold] = []
         self.offsets: list[tuple[int, int]] = [(0, 0)]
         self.store_faults: list[int] = []
+        self.fault_times: dict[str, list[int]] = defaultdict(list)
+        """Kind to when it struck."""
         self.books_put: list[tuple[int, Book | None]] = []
         """When a folder was written, and what it says; None: it is broken."""
         self._taken_apart: dict[tuple[str, str], int] = {}
         self._take(story.facts)
+        self._hold_to_what_was_passed()
         if settings.get("start_position") == "LATEST":
             self._forget_what_was_before()
         self.calls_of: Mapping[str, Sequence[Call]] = _grouped(self.calls)
@@ -211,12 +214,13 @@ class Ledger:
                     self.offsets.append((fact.at_ms, fact.offset_ms))
                 case RulesPut():
                     self.books_put.append((fact.at_ms, fact.rules))
-                case Faulted(kind=kind) if kind in STORE_FAULTS:
-                    insort(self.store_faults, fact.at_ms)
+                case Faulted():
+                    self.fault_times[fact.kind].append(fact.at_ms)
                 case _:
                     pass
         for silenced in begun.values():
             self._end_hold(silenced, inf)
+        self.store_faults = sorted(at for kind in STORE_FAULTS for at in self.fault_times[kind])
 
     def _forget_what_was_before(self) -> None:
         """A first start at the end of the stream never gets what is older: as if it was trimmed."""
@@ -224,6 +228,19 @@ class Ledger:
         for record in self.records.values():
             if record.put.at_ms < first_ms:
                 record.trimmed_ms = record.put.at_ms
+
+    def _hold_to_what_was_passed(self) -> None:
+        """Nobody can see whether a process that was killed had written what it was given. But once
+        a message was sent that may not be sent while such a record is unread (P4), it counts as
+        read, and that it left the stream later is no excuse any more."""
+        moments = [call.at_ms for call in self.calls]
+        for record in self.records.values():
+            if record.trimmed_ms is None or not record.given:
+                continue
+            after_ms = max(record.given[0][0], record.put.at_ms + self.max_staleness_ms)
+            index = bisect_right(moments, after_ms + self.offset_most_ms * 2 + SLACK_MS)
+            if index < len(moments) and moments[index] < record.trimmed_ms:
+                record.trimmed_ms = None
 
     def _take_record(self, fact: Put | Given | Trimmed, index: int, running: list[Run]) -> None:
         match fact:

@@ -8,8 +8,8 @@ Demanded:
   call of its own: nobody pays for another's address.
 That rubbish on the stream and failing addresses keep nobody else's messages back is part of P2.
 
-Forgiven: parts that were not tried because the process ended, the user came back, or so many calls
-in a row were refused that the whole set-up is to blame.
+Forgiven: parts that were not tried because the process ended, and those that may have been tried
+while the provider could not be reached.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from tests.simulator.checkers.ledger import TAKEN_APART_MS, Call, Ledger
 from tests.simulator.checkers.violation import Violation
 from tests.simulator.story import Ended
 
-REFUSED_CALLS_MAX = 31
-"""Calls of one send that may be refused before its set-up is taken for the culprit."""
+UNREACHABLE = "provider_unreachable"
+"""The fault after which a call was tried, but never reached the provider."""
 
 EXCUSED = ("StreamRecreated", "RulesError")
 """`Ended.where` of processes that the world made end."""
@@ -52,7 +52,11 @@ def _punished_together(ledger: Ledger) -> Iterator[Violation]:
     for calls in refused.values():
         first = calls[0]
         alive = first.run is not None and first.run.ended_ms > first.at_ms + TAKEN_APART_MS
-        if len(calls) == 1 or not alive or len(refused) > REFUSED_CALLS_MAX // 2:
+        cut_off = any(
+            first.at_ms <= at_ms <= first.at_ms + TAKEN_APART_MS
+            for at_ms in ledger.fault_times[UNREACHABLE]
+        )
+        if len(calls) == 1 or not alive or cut_off:
             continue
         for call in calls:
             again = any(
