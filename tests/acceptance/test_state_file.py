@@ -38,14 +38,21 @@ rules:
 """
 
 
-async def served(one: World, prefix: str) -> list[str]:
+def come(one: World, prefix: str, users: int = USERS) -> set[str]:
+    """Users who come once; their tokens."""
+    names = [f"{prefix}{number}" for number in range(users)]
+    for name in names:
+        one.visit(name, "GCM")
+    return {address(name, "GCM") for name in names}
+
+
+async def have_it(one: World, tokens: set[str]) -> None:
+    await until(lambda: tokens <= {send.address for send in one.sends}, "all have their push", 60)
+
+
+async def served(one: World, prefix: str) -> None:
     """Users who come, fall silent and get their push."""
-    users = [f"{prefix}{number}" for number in range(USERS)]
-    for user in users:
-        one.visit(user, "GCM")
-    tokens = {address(user, "GCM") for user in users}
-    await until(lambda: tokens <= {send.address for send in one.sends}, f"{prefix} are served")
-    return users
+    await have_it(one, come(one, prefix))
 
 
 async def ends(worker: Child) -> int:
@@ -211,9 +218,7 @@ async def test_with_a_full_disk_nothing_goes_out_and_all_goes_on_when_there_is_r
         worker = await one.start_ready()
         await served(one, "early")
         _let_files_grow(worker, to_bytes=FILE_BYTES_MAX)
-        crowd = [f"crowd{number}" for number in range(600)]
-        for user in crowd:
-            one.visit(user, "GCM")
+        tokens = come(one, "crowd", 600)
 
         async def told() -> bool:
             return "state_not_writable" in worker.log_text()
@@ -225,8 +230,7 @@ async def test_with_a_full_disk_nothing_goes_out_and_all_goes_on_when_there_is_r
         assert len(one.sends) == sent_when_full, "what cannot be claimed is not sent"
         assert await one.get("/-/healthy") == 200, "a restart would not help"
         _let_files_grow(worker, to_bytes=resource.RLIM_INFINITY)
-        tokens = {address(user, "GCM") for user in crowd}
-        await until(lambda: tokens <= {s.address for s in one.sends}, "the crowd is served", 40)
+        await have_it(one, tokens)
         await pause(1)
         assert "state_writable_again" in worker.log_text()
         assert nobody_twice(one)
@@ -237,8 +241,7 @@ async def test_killed_on_a_full_disk_and_started_on_it_nothing_is_doubled(tmp_pa
         worker = await one.start_ready()
         await served(one, "early")
         _let_files_grow(worker, to_bytes=0)
-        for number in range(USERS):
-            one.visit(f"late{number}", "GCM")
+        tokens = come(one, "late")
 
         async def is_counted() -> bool:
             """The log is a file too, and full."""
@@ -249,7 +252,7 @@ async def test_killed_on_a_full_disk_and_started_on_it_nothing_is_doubled(tmp_pa
         assert worker.process.poll() is None, "a log that cannot be written ends nothing"
         await asyncio.to_thread(worker.kill)
         await one.start_ready()
-        await served(one, "late")
+        await have_it(one, tokens)
         await pause(1)
         assert nobody_twice(one)
 

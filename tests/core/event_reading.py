@@ -8,7 +8,7 @@ an event can look is one for the quick way too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from tests.core.samples import KINESIS_MS, SHARD, as_record
@@ -102,7 +102,7 @@ def expected(readings: Iterable[Reading]) -> Said:
         elif isinstance(signal, Endpoint):
             same.setdefault(signal.endpoint_id, []).append(signal)
         elif isinstance(signal, Stop):
-            about = (signal.channel, signal.address, signal.reason)
+            about = replace(signal, at_ms=0)
             stops[about] = max(stops.get(about, signal), signal, key=lambda stop: stop.at_ms)
     return Said(
         activities=frozenset(latest.values()),

@@ -24,34 +24,35 @@ from tests.fuzz.people import check_told
 from tests.kinesis.aggregate import aggregate, field, framed, number, varint
 from tests.senders.deliveries import crowd
 from worker.errors import RulesError, SettingsError
+from worker.event_endpoints import ATTRIBUTE_NAMES_MAX, ATTRIBUTE_VALUES_MAX
 from worker.event_wrappers import OBJECTS_PER_RECORD_MAX, RECORD_BYTES_MAX, SOURCE_BYTES_MAX
 from worker.events import DEAD_LETTERS_PER_RECORD_MAX, Reading, read_record
 from worker.kinesis import kpl, wire
 from worker.model import DeadReason, Effect, Record, Uncertain
 from worker.rules.document import DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX, read_document
-from worker.rules.folder import FILES_MAX
-from worker.rules.load import inspect, load, load_contents
+from worker.rules.folder import FILES_MAX, Kept
+from worker.rules.load import inspect, inspect_files, load, load_contents
 from worker.rules.matchers import parse_matcher
 from worker.rules.ruleset import ActivityPolicy
 from worker.senders.pinpoint_answer import outcomes_of
 from worker.settings import read_settings
 
-SECONDS_MAX = 60.0
+SECONDS_MAX = 30.0
 MEGABYTE = 1024 * 1024
 
 
 @contextmanager
 def bounded(megabytes: int) -> Iterator[None]:
-    """What happens inside takes no more than so much memory, and no more than a minute."""
+    """What happens inside takes no more than so much memory, and no half minute of work."""
     tracemalloc.start()
-    began = time.monotonic()
+    began = time.process_time()
     try:
         yield
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak < megabytes * MEGABYTE, f"{peak / MEGABYTE:.0f} MB"
-    assert time.monotonic() - began < SECONDS_MAX
+    assert time.process_time() - began < SECONDS_MAX
 
 
 # --- rule files -------------------------------------------------------------------------------
@@ -80,7 +81,7 @@ YAML_BOMBS: dict[str, tuple[bytes, str]] = {
     "a list of merge keys": (b"a: &a {b: c}\nd: {<<: [*a, *a]}", "merge keys (<<)"),
     "a key twice": (b"a: 1\na: 2", 'the key "a" is given twice'),
     "a key a thousand times": (b"a: 1\n" * 1_000, "given twice"),
-    "keys without end": (b"".join(b"k%d: 1\n" % n for n in range(12_000)), "values"),
+    "keys without end": (b"".join(b"k%d: 1\n" % n for n in range(10_100)), "values"),
     "a million keys": (b"".join(b"%x: 1\n" % n for n in range(1_000_000)), "KiB; split it"),
     "deep lists": (b"[" * 100_000, f"deeper than {DEPTH_MAX} levels"),
     "deep maps": (b"{a: " * 200_000, f"deeper than {DEPTH_MAX} levels"),
@@ -98,7 +99,7 @@ YAML_BOMBS: dict[str, tuple[bytes, str]] = {
     "comments without end": (b"#" * 100_000, ""),
     "documents without end": (b"--- a\n" * 20_000, "a second document begins here"),
     "directives without end": (b"%TAG ! tag:x,2000:\n" * 20_000, "cannot be read as YAML"),
-    "anchors without end": (b"".join(b"- &a%d x\n" % n for n in range(12_000)), "values"),
+    "anchors without end": (b"".join(b"- &a%d x\n" % n for n in range(10_100)), "values"),
     "tags": (b"!!python/object/apply:os.system [id]", "tags are not allowed"),
     "a set": (b"!!set {a, b}", "tags are not allowed"),
     "no UTF-8": (b"a: \xff\xfe", "not UTF-8"),
@@ -118,12 +119,13 @@ YAML_BOMBS: dict[str, tuple[bytes, str]] = {
 def test_a_rule_file_that_wants_to_become_large_is_one_bounded_error(name: str) -> None:
     data, told = YAML_BOMBS[name]
     with bounded(300):
-        problems = read_document(data, "f.yaml").problems
-        with pytest.raises(RulesError) as refused:
-            load_contents({"f.yaml": data})
-    assert told in str(refused.value)
-    assert len(str(refused.value)) < MEGABYTE
-    for problem in problems:
+        inspection = inspect_files(Kept({"f.yaml": data}))
+    assert inspection.rule_set is None
+    text = "\n".join(map(str, inspection.problems))
+    assert text
+    assert told in text
+    assert len(text) < MEGABYTE
+    for problem in inspection.problems:
         check_told(problem, ("f.yaml",))
 
 
@@ -158,7 +160,7 @@ def test_a_folder_without_end_and_files_that_are_none(tmp_path: Path) -> None:
         ("match", "['name=~\"" + "(" * 5_000 + "\"']"),
         ("match", "['name=~\"" + "((a{100}){100}){100}" + "\"']"),
         ("rollout", "1e999"),
-        ("labels", "{" + ", ".join(f"k{n}: v" for n in range(4_000)) + "}"),
+        ("labels", "{" + ", ".join(f"k{n}: v" for n in range(1_500)) + "}"),
     ],
 )
 def test_values_without_measure_are_told(key: str, value: str) -> None:
@@ -177,10 +179,10 @@ def test_values_without_measure_are_told(key: str, value: str) -> None:
 def test_no_value_keeps_a_regular_expression_busy(pattern: str) -> None:
     matcher = parse_matcher(f'name=~"{pattern}"')
     values = ["a" * 4_000 + "!", "a" * 4_000, "x" * 4_000]
-    began = time.monotonic()
+    began = time.process_time()
     for _ in range(50):
         matcher.matches({"name": values})
-    assert time.monotonic() - began < SECONDS_MAX
+    assert time.process_time() - began < SECONDS_MAX
 
 
 # --- records ----------------------------------------------------------------------------------
@@ -253,7 +255,7 @@ RECORD_BOMBS: dict[str, tuple[Callable[[], bytes], DeadReason]] = {
         DeadReason.NOT_AN_OBJECT,
     ),
     "wrappers in a wrapper": (
-        lambda: json.dumps({"Records": [{"Records": [{"Records": [{}] * 50}] * 50}] * 50}).encode(),
+        lambda: json.dumps({"Records": [{"Records": [{"Records": [{}] * 30}] * 30}] * 30}).encode(),
         DeadReason.NO_EVENT_TYPE,
     ),
 }
@@ -281,15 +283,16 @@ def test_an_event_among_bombs_is_read_all_the_same() -> None:
 
 
 def test_attributes_without_measure_cost_no_more_than_their_bounds() -> None:
-    values = {f"k{n}": ["v" * 100] * 1_000 for n in range(2_000)}
+    values = {f"k{n}": ["v" * 100] * 100 for n in range(600)}
     wide = endpoint(Attributes=values, User={"UserId": "u", "UserAttributes": {"x": ["y" * 9_000]}})
-    with bounded(1_500):
-        (found,) = fold(as_bytes(app_event(endpoint=wide))[: RECORD_BYTES_MAX * 30]).endpoints or (
-            None,
-        )
-    if found is not None and found.attributes is not None:
-        assert len(found.attributes) <= 250
-        assert all(len(some) <= 50 for some in found.attributes.values())
+    data = as_bytes(app_event(endpoint=wide))
+    assert len(data) < RECORD_BYTES_MAX
+    with bounded(300):
+        (found,) = fold(data).endpoints
+    assert found.attributes is not None
+    assert len(found.attributes) == ATTRIBUTE_NAMES_MAX
+    assert all(len(some) == ATTRIBUTE_VALUES_MAX for some in found.attributes.values())
+    assert not found.user_attributes, "a value beyond its length is left out"
 
 
 # --- aggregates -------------------------------------------------------------------------------

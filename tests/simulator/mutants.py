@@ -389,8 +389,8 @@ MUTANTS: tuple[Mutant, ...] = (
             "return min(now_ms, watermark_ms)",
             "return now_ms",
         ),
-        faults="stream_outage stream_timeout stream_throttled stream_error",
-        wants=_plain,
+        faults="stream_outage stream_timeout stream_throttled stream_error stream_slow",
+        wants=lambda book: _plain(book) and not book.quiet,
     ),
     _mutant(
         "recency by the last event read",
@@ -434,13 +434,15 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "another ladder in one silence",
         "P1",
-        _never(
-            guards_entry, "_already_tried", "def _already_tried(s: Situation) -> Decision | None:"
+        Edit(
+            (guards_entry, "_already_tried"),
+            "s.previous.silence_since_ms == s.last_active_ms",
+            "s.previous.silence_since_ms == s.last_active_ms < 0",
         ),
         Edit(
             (ladder, "_opened"),
             "s.rule.name, since_ms)",
-            "s.rule.name, since_ms + s.now_ms)",
+            "s.rule.name, since_ms + (s.previous is not None))",
         ),
         wants=_plain,
     ),

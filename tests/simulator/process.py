@@ -253,7 +253,8 @@ class Process(Owner):
         if reader.state is not ShardState.CAUGHT_UP:
             return self.world.kinesis.outage_until(now) or due
         if self.world.kinesis.has_news(reader.shard_id):
-            return max(due, now + self._rng.random() * 0.5)
+            # Between two polls; where in its round the reader is now, nobody knows.
+            return max(due, now + self._rng.random() * self.world.settings.poll_interval / 1_000)
         due_at = self._due_at()
         if due_at <= now:
             # Somebody waits for the next sweep; until then there is no use for the stream's time.

@@ -117,12 +117,11 @@ class Ended(Fact):
     process: int
     how: Literal["killed", "stopped", "failed"]
     where: str = ""
-    """At which moment. Killed `after_commit of sweep`, or within some turns of the loop after a write
-    (`after a write`, `in mid call`), it may have claimed sends whose calls nobody ever saw: the next
-    process must take them for uncertain, so they count as sent in ladders and caps (P1). A wrong
-    clock at one end of a span (cool-down, cap, gap) makes the span wrong as much. A `power cut`
-    takes back what was written in the last 35 s. `failed`: the name of an error of the worker's
-    own; anything else there is a bug."""
+    """At which moment. Killed `after_commit of sweep`, or some turns of the loop after a write
+    (`after a write`, `in mid call`), it may have claimed sends whose calls nobody ever saw: the
+    next process must take them for uncertain, so they count as sent in ladders and caps (P1). A
+    `power cut` takes back what was written in the last 35 s. `failed`: the name of an error of the
+    worker's own; anything else there is a bug."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

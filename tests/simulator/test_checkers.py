@@ -288,7 +288,7 @@ def test_p4_finds_a_call_while_a_record_is_unread_for_too_long() -> None:
         tale.endpoint(26, "other")
         tale.call(48, "s0", user="other")
         tale.call(72.1, "s1", user="other", channel="email")
-    assert broken(stale) == {"P4"}
+    assert "P4" in broken(stale)
     assert broken(fresh) == set()
 
 

@@ -13,6 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from math import inf
 
 from tests.simulator.checkers.violation import SLACK_MS
@@ -190,6 +191,7 @@ class Ledger:
         self.calls_of: Mapping[str, Sequence[Call]] = _grouped(self.calls)
         self._strangers: dict[str, list[str]] = defaultdict(list)
         self.sights: Mapping[str, Sequence[Sight]] = self._sights()
+        self._unread = self._oldest_unread()
         self._possible = list(self._books())
         self._silences = {call.index: self._silence_of(call) for call in self.calls}
 
@@ -370,6 +372,25 @@ class Ledger:
         """`knows`, for all that a sight takes."""
         return sight.is_seen(lambda record: self.knows(record, call))
 
+    def unread_at(self, call: Call) -> Record | None:
+        """The oldest record that was on the stream and that nobody had got when a call was made."""
+        return self._unread.get(call.index)
+
+    def _oldest_unread(self) -> dict[int, Record]:
+        puts = sorted(self.owed_records(), key=lambda record: record.put.at_ms)
+        waiting: list[tuple[int, int]] = []
+        found: dict[int, Record] = {}
+        index = 0
+        for call in self.calls:
+            while index < len(puts) and puts[index].put.at_ms <= call.at_ms:
+                heappush(waiting, (puts[index].put.at_ms, puts[index].put.record))
+                index += 1
+            while waiting and self.given_before(self.records[waiting[0][1]], call.index):
+                heappop(waiting)
+            if waiting:
+                found[call.index] = self.records[waiting[0][1]]
+        return found
+
     def silence_of(self, call: Call) -> int:
         """Which silence of its user a call is about: when the user was last here, by all that was
         given until then."""
@@ -448,10 +469,10 @@ class Ledger:
         index = bisect_right([begin for begin, _ in self._possible], at_ms) - 1
         return self._possible[index][1] if index >= 0 else ()
 
-    def books_since(self, at_ms: float) -> tuple[Book, ...]:
-        """Every edition that may have been in force from then on."""
-        books = list(self.books_at(at_ms))
-        books += [b for begin, several in self._possible if begin >= at_ms for b in several]
+    def books_between(self, from_ms: float, until_ms: float) -> tuple[Book, ...]:
+        """Every edition that may have been in force between."""
+        books = list(self.books_at(from_ms))
+        books += [b for at, several in self._possible if from_ms <= at <= until_ms for b in several]
         return tuple(books)
 
     def rules_at(self, name: str, at_ms: float) -> tuple[RuleSpec, ...]:

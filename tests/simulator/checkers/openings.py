@@ -19,6 +19,16 @@ from tests.simulator.checkers.night import is_quiet, same_days, zones_of
 from tests.simulator.rulebook import DAY_MS, HOUR_MS, MINUTE_MS, Book, StageSpec
 
 STEPS_MAX = 5_000
+
+HARMLESS = (
+    *("event_", "receipt_", "rubbish", "opt_out", "sign_in"),
+    *("edit_", "silence", "pause", "kill_switch"),
+)
+"""How the kinds of faults begin that keep no worker from anything; what they do is asked about by
+itself, or is what must not make a difference."""
+
+LASTING_MS = {"provider_outage": 7 * HOUR_MS, "stream_outage": HOUR_MS, "disk_full": HOUR_MS}
+"""How long some faults last that are told when they begin."""
 QUIET_STEP_MS = 15 * MINUTE_MS
 
 
@@ -32,6 +42,12 @@ class Openings:
         self._grace_ms = grace_ms
         self._own = [call for call in ledger.calls_of.get(user, ()) if call.may_arrive]
         self._times = sorted(call.at_ms for call in ledger.calls)
+        self._troubles = sorted(
+            (at_ms, at_ms + LASTING_MS.get(kind, 0))
+            for kind, times in ledger.fault_times.items()
+            if not kind.startswith(HARMLESS)
+            for at_ms in times
+        )
 
     def first(
         self, rule: str, stage: StageSpec, from_ms: float, until_ms: float, copies: int
@@ -55,6 +71,37 @@ class Openings:
                 return at_ms
             at_ms = later
         return None
+
+    def is_calm(self, from_ms: float, until_ms: float) -> bool:
+        """Was a worker there, untroubled, for as long as it may take at some time between?"""
+        at_ms = from_ms
+        while at_ms + self._grace_ms <= until_ms:
+            later = at_ms
+            for moment in (at_ms, at_ms + self._grace_ms):
+                until = max(self._absent(moment), self._trouble(moment))
+                later = max(later, until if until > moment else at_ms)
+            if later <= at_ms:
+                return True
+            at_ms = later
+        return False
+
+    def may_be_claimed(self, rule: str, stage: StageSpec, from_ms: float, until_ms: float) -> bool:
+        """Was a process killed between at a moment at which it may have claimed the stage? A claim
+        is written before its call, and a call nobody saw the end of is not made again."""
+        return any(
+            run.how != "stopped" and self._is_open(rule, stage, run.ended_ms)
+            for run in self._ledger.runs
+            if from_ms <= run.ended_ms <= until_ms
+        )
+
+    def _is_open(self, rule: str, stage: StageSpec, at_ms: float) -> bool:
+        """Did neither night nor a cap nor anybody's word certainly forbid the stage then?"""
+        if any(h.begin_ms <= at_ms < min(h.over_ms, h.until_ms) for h in self._ledger.holds):
+            return False
+        return any(
+            max(self._night(book, stage, at_ms), self._caps(book, rule, stage, at_ms)) <= at_ms
+            for book in self._ledger.books_at(at_ms)
+        )
 
     def _moments(self, begin_ms: float, end_ms: float) -> Iterator[float]:
         """Where something may begin to stand in the way: quarters of an hour, and calls."""
@@ -83,15 +130,10 @@ class Openings:
 
     def _blocked_until(self, rule: str, stage: StageSpec, at_ms: float, copies: int) -> float:
         """Until when something stands in the way that does at `at_ms`; `at_ms` when nothing."""
-        run = self._ledger.run_at(at_ms)
-        if run is None or run.started_ms + self._grace_ms > at_ms:
-            starts = [
-                other.started_ms + self._grace_ms
-                for other in self._ledger.runs
-                if other.ended_ms > at_ms
-            ]
-            return max(at_ms + MINUTE_MS, min(starts, default=inf))
-        waits = [at_ms]
+        absent_ms = self._absent(at_ms)
+        if absent_ms > at_ms:
+            return absent_ms
+        waits = [at_ms, self._trouble(at_ms)]
         for book in self._ledger.books_at(at_ms):
             waits.append(self._night(book, stage, at_ms))
             waits.append(self._caps(book, rule, stage, at_ms))
@@ -101,6 +143,32 @@ class Openings:
             if hold.begin_ms <= at_ms < end_ms + self._grace_ms:
                 waits.append(end_ms + self._grace_ms)
         return max(waits)
+
+    def _absent(self, at_ms: float) -> float:
+        """Until when no process is there, or it has only just come."""
+        run = self._ledger.run_at(at_ms)
+        if run is not None and run.started_ms + self._grace_ms <= at_ms:
+            return at_ms
+        starts = [
+            other.started_ms + self._grace_ms
+            for other in self._ledger.runs
+            if other.ended_ms > at_ms
+        ]
+        return max(at_ms + MINUTE_MS, min(starts, default=inf))
+
+    def _trouble(self, at_ms: float) -> float:
+        """Faults that may still be felt; and the worker's clock, as long as it is wrong."""
+        if self._ledger.wobble_ms(at_ms):
+            return at_ms + HOUR_MS
+        last = bisect_left(self._troubles, (at_ms, inf))
+        longest = max(LASTING_MS.values())
+        until_ms = at_ms
+        for begin_ms, end_ms in reversed(self._troubles[:last]):
+            if begin_ms < at_ms - longest - self._grace_ms:
+                break
+            if end_ms + self._grace_ms > at_ms:
+                until_ms = max(until_ms, end_ms + self._grace_ms)
+        return until_ms
 
     def _night(self, book: Book, stage: StageSpec, at_ms: float) -> float:
         zones = zones_of(self._addresses, self._user, lambda record: record.put.at_ms <= at_ms)

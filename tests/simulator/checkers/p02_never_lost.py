@@ -2,15 +2,16 @@
 
 Demanded:
 - every record of the stream was given to a worker before the end, or left the stream first;
-- in the faultless end of a run, every user who is silent for long enough under a live rule gets the
-  ladder, stage by stage, worked out here anew: a stage is owed once it is due and there was a time
-  in which nothing stood in its way for as long as a worker may take.
+- every user who is silent for long enough under a live rule gets the ladder, stage by stage, worked
+  out here anew: a stage is owed once it is due and there was a time in which nothing stood in its
+  way, and no fault was felt, for as long as a worker may take.
 
 Forgiven, for want of certainty: users part of whose records were trimmed or came without a name,
 rules that were edited while the user was silent, ladders whose channel has an address that came,
 went, or was refused on the way, answers that nobody lived to hear, and everything `openings.py`
 takes for a reason to wait. A stage that was called and may have gone out is sent; one that was
-refused for good makes the next one due, as `on_undeliverable` says.
+refused for good makes the next one due, as `on_undeliverable` says; one that may have been claimed
+when a process was killed may never be called.
 """
 
 from __future__ import annotations
@@ -100,23 +101,20 @@ def _is_clear(ledger: Ledger, addresses: AddressBook, user: str) -> bool:
 
 
 def _silences(ledger: Ledger, user: str) -> Iterator[Silence]:
-    """The silences that reach into the faultless end."""
+    """One after the other."""
     moved: list[Sight] = []
     for sight in sorted(ledger.sights[user], key=lambda sight: sight.put_ms):
         if not moved or sight.effective_ms > moved[-1].effective_ms:
             moved.append(sight)
     ends = [sight.put_ms for sight in moved[1:]] + [ledger.end_ms]
     for number, (sight, end_ms) in enumerate(zip(moved, ends, strict=True)):
-        if end_ms > ledger.quiet_end_ms:
-            known_ms = ledger.first_known_ms(user, sight.effective_ms)
-            yield Silence(
-                user, sight.effective_ms, max(sight.put_ms, known_ms), end_ms, number == 0
-            )
+        begin_ms = max(sight.put_ms, ledger.first_known_ms(user, sight.effective_ms))
+        yield Silence(user, sight.effective_ms, begin_ms, end_ms, number == 0)
 
 
 def _rules_for(ledger: Ledger, silence: Silence) -> Iterator[RuleSpec]:
     """The live rules that were the same for all of a silence, and hold the user not out."""
-    books = ledger.books_since(min(silence.since_ms, silence.begin_ms))
+    books = ledger.books_between(min(silence.since_ms, silence.begin_ms), silence.end_ms)
     for rule in books[-1].rules if books else ():
         same = all(rule in book.rules for book in books)
         if same and rule.mode == "live" and not holds_out(rule, silence.user):
@@ -184,20 +182,24 @@ class Walk:
         opens_ms = max(silence.since_ms + rule.inactive_for_ms, silence.begin_ms)
         if not silence.first:
             opens_ms = max(opens_ms, silence.begin_ms + rule.cooldown_ms)
-        settled_ms = max(opens_ms, self._ledger.quiet_end_ms) + self._grace_ms
-        gone_ms = rule.max_inactive_ms
-        if gone_ms is not None and not self._calls and settled_ms > silence.since_ms + gone_ms:
-            return None
+        if rule.max_inactive_ms is not None and not self._calls:
+            latest_ms = min(silence.since_ms + rule.max_inactive_ms, silence.end_ms)
+            if not self._openings.is_calm(opens_ms, latest_ms):
+                return None
         if not any(self._copies(stage, opens_ms) for stage in rule.stages):
             return None
         return opens_ms
 
     def _missing(self, stage: StageSpec, due_ms: float, copies: int) -> Iterator[Violation]:
         silence = self._silence
-        from_ms = max(due_ms, self._ledger.quiet_end_ms) + self._grace_ms
+        from_ms = due_ms + self._grace_ms
         until_ms = silence.end_ms - self._grace_ms
         free_ms = self._openings.first(self._rule.name, stage, from_ms, until_ms, copies)
         if free_ms is None or free_ms - due_ms > HELD_MAX_MS - DAY_MS:
+            return
+        earliest_ms = due_ms if self._calls else silence.since_ms + self._rule.inactive_for_ms
+        begin_ms = earliest_ms - self._grace_ms
+        if self._openings.may_be_claimed(self._rule.name, stage, begin_ms, free_ms):
             return
         yield Violation(
             promise="P2",

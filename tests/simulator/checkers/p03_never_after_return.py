@@ -1,7 +1,8 @@
 """P3, never after a return; and of P4 that stages fall due in the stream's time.
 
 Demanded of every call: there is a present of the stream at which the user had been silent for the
-rule's `inactive_for`, counting every activity that reached the stream before that present, every
+rule's `inactive_for`. No present lies behind a record that is still unread, whosesoever it is.
+Counted is every activity that reached the stream before that present, every
 one that was given to a worker and written, and every one older than the stream may be while
 anything is sent. So a return that reached the stream before a stage fell due always wins.
 Where an earlier stage was sent in the same silence, its successor also waits its own time from
@@ -15,6 +16,7 @@ wrong waits of users whose ladder was edited on the way.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 
 from tests.simulator.checkers.ledger import Call, Ledger, Sight
 from tests.simulator.checkers.violation import SLACK_MS, Violation
@@ -66,7 +68,9 @@ def _was_here(ledger: Ledger, call: Call) -> Iterator[Violation]:
 
 def _presents(ledger: Ledger, call: Call, unknown: list[Sight], wobble_ms: int) -> Iterator[float]:
     """The presents worth a try: the latest there can be, and those just before an activity."""
-    latest = max(call.at_ms, call.fact.worker_ms) + wobble_ms
+    unread = ledger.unread_at(call)
+    read_through_ms = inf if unread is None else unread.put.at_ms
+    latest = min(max(call.at_ms, call.fact.worker_ms), read_through_ms) + wobble_ms
     yield latest
     for sight in unknown:
         before = sight.put_ms + wobble_ms - 1

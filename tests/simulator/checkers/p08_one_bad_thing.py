@@ -3,7 +3,7 @@
 Demanded:
 - nothing happens that only a mistake of the program can cause (`bugs` in the story's settings);
 - no process ends by itself, other than where the world made it (a broken folder of rules at its
-  start, a stream that was made anew);
+  start, a stream that was made anew, a disk that is full when the state is opened);
 - when a call is refused as a whole, each of its addresses is asked for again in parts, down to a
   call of its own: nobody pays for another's address.
 That rubbish on the stream and failing addresses keep nobody else's messages back is part of P2.
@@ -27,6 +27,9 @@ UNREACHABLE = "provider_unreachable"
 EXCUSED = ("StreamRecreated", "RulesError")
 """`Ended.where` of processes that the world made end."""
 
+FULL = "StateUnwritable"
+"""That of one that found the disk full when it opened its state."""
+
 
 def check(ledger: Ledger) -> Iterator[Violation]:
     """Deaths, and addresses that shared another's fate."""
@@ -35,7 +38,8 @@ def check(ledger: Ledger) -> Iterator[Violation]:
     for fact in ledger.story.facts:
         if not isinstance(fact, Ended) or fact.how != "failed":
             continue
-        if not any(word in fact.where for word in EXCUSED):
+        full = FULL in fact.where and fact.at_ms in ledger.fault_times["disk_full"]
+        if not full and not any(word in fact.where for word in EXCUSED):
             yield Violation(
                 promise="P8",
                 at_ms=fact.at_ms,
