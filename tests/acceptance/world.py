@@ -21,6 +21,7 @@ from zlib import crc32
 
 import aiohttp
 
+from worker.errors import TryLater
 from worker.model import CHANNEL_OF_TYPE
 from worker.sandbox.kinesis import KinesisServer
 from worker.sandbox.pinpoint import PinpointStub
@@ -32,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STREAM = "events"
 READY_SECONDS_MAX = 90.0
 POLL_SECONDS = 0.1
+STATE_TRIES_MAX = 5
 
 LADDER = """
 apiVersion: v1
@@ -214,8 +216,12 @@ class World:
         return process.returncode, output.decode()
 
     async def state_json(self) -> dict[str, Any]:
-        """`comeback state --json`, with every uncertain send."""
-        code, output = await self.command("state", "--json", "--uncertain", "100000")
+        """`comeback state --json`, with every uncertain send; asked again where it says to try
+        later, as it does of a large state on a busy machine."""
+        for _ in range(STATE_TRIES_MAX):
+            code, output = await self.command("state", "--json", "--uncertain", "100000")
+            if code != TryLater.exit_code:
+                break
         assert code == 0, output
         document: dict[str, Any] = json.loads(output)
         return document

@@ -22,7 +22,7 @@ from typing import Any
 
 from tests.simulator.checkers import Violation, check
 from tests.simulator.faults import KINDS
-from tests.simulator.rulebook import BOOKS, DAY_MS, HOUR_MS, Book, book
+from tests.simulator.rulebook import BOOKS, DAY_MS, Book, book
 from tests.simulator.story import Story
 from tests.simulator.world import play
 from worker import (
@@ -437,12 +437,13 @@ MUTANTS: tuple[Mutant, ...] = (
         Edit(
             (guards_entry, "_already_tried"),
             "s.previous.silence_since_ms == s.last_active_ms",
-            "s.previous.silence_since_ms == s.last_active_ms < 0",
+            "s.previous.silence_since_ms > s.last_active_ms",
         ),
         Edit(
             (ladder, "_opened"),
-            "s.rule.name, since_ms)",
-            "s.rule.name, since_ms + (s.previous is not None))",
+            "since_ms = s.last_active_ms",
+            "since_ms = s.last_active_ms + bool("
+            "s.previous and s.previous.silence_since_ms == s.last_active_ms)",
         ),
         wants=_plain,
     ),
@@ -463,8 +464,12 @@ MUTANTS: tuple[Mutant, ...] = (
         _never(
             guards_entry, "_too_long_gone", "def _too_long_gone(s: Situation) -> Decision | None:"
         ),
-        faults="down_long",
-        wants=lambda book: all(r.max_inactive_ms for r in book.rules),
+        wants=lambda book: any(
+            rule.mode == "live"
+            and rule.max_inactive_ms is not None
+            and rule.max_inactive_ms < rule.cooldown_ms
+            for rule in book.rules
+        ),
     ),
     _mutant(
         "cooldown ignored",
@@ -536,15 +541,10 @@ MUTANTS: tuple[Mutant, ...] = (
         wants=lambda book: any(quiet.name == "night" for quiet in book.quiet),
     ),
     _mutant(
-        "night by the stream's clock",
+        "night by the worker's own zone",
         "P6",
-        Edit(
-            (outbox.Outbox, "_moment"),
-            "wall_ms=max(now_ms, self._clock.now_ms())",
-            "wall_ms=now_ms",
-        ),
-        faults="down_long stream_outage",
-        wants=lambda book: bool(book.quiet),
+        Edit((quiet, "zone_of"), "_zone_told(endpoint.timezone)", '_zone_told("UTC")'),
+        wants=lambda book: any(window.name == "night" for window in book.quiet),
     ),
     _mutant(
         "caps for each rule alone",
@@ -559,19 +559,15 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "budget given back whatever came",
         "P7",
-        Edit(
-            (looks, "settle_claims"),
-            "if cost_micros and not maybe and _was_not_sent(",
-            "if cost_micros and (True or _was_not_sent)(",
-        ),
-        wants=lambda book: bool(book.budgets),
+        Edit((looks, "_was_not_sent"), "    return isinstance(", "    return True or isinstance("),
+        wants=lambda book: any(budget.micros <= 80_000 for budget in book.budgets),
     ),
     _mutant(
         "pace ignored",
         "P7",
         _never(guards_stage, "_too_fast", "def _too_fast(s: Situation) -> Decision | None:"),
-        faults="down_long provider_outage",
-        wants=lambda book: any(rate.per_ms > HOUR_MS / 60 for rate in book.rates),
+        faults="provider_outage down_long",
+        wants=lambda book: bool(book.quiet) and any(r.channel != "sms" for r in book.rates),
     ),
     # --- the whole --------------------------------------------------------------------------------
     _mutant(
@@ -602,7 +598,8 @@ MUTANTS: tuple[Mutant, ...] = (
             "if False:",
         ),
         Edit((outbox.Outbox, "_sweep"), "or calls_free <= 0", ""),
-        faults="down_long provider_slow provider_timeout_before",
+        faults="provider_outage provider_slow down_long provider_refuses_setup",
+        wants=lambda book: len(book.rules) == 1 and not book.rates,
     ),
 )
 """Every mutant is found by `test_sensitivity.py`."""
@@ -626,7 +623,8 @@ def hunt(mutant: Mutant, *, runs: int, seed: int = 0) -> Hunt:
         with applied(mutant):
             story = mutant.play(number)
         found = [v for v in check(story) if v.promise in mutant.promises]
-        if found:
+        # What the sound worker shows in the same run is not the mutant's doing.
+        if found and not check(mutant.play(number)):
             seconds = time.process_time() - began
             return Hunt(mutant, number - seed + 1, number, found, seconds)
     return Hunt(mutant, runs, seed + runs - 1, (), time.process_time() - began)

@@ -16,6 +16,10 @@ RESTART_MS = ((0.2, 5 * SECOND_MS), (5 * SECOND_MS, 2 * MINUTE_MS), (MINUTE_MS, 
 """How long it takes until a process that ended is there again: mostly seconds, at times hours."""
 
 
+PROCESSES_MAX = 500
+"""In one run. More of them end by themselves, again and again."""
+
+
 class Supervisor:
     """Of one deployment: one process works, at most one more waits."""
 
@@ -37,6 +41,10 @@ class Supervisor:
 
     def start(self) -> None:
         """One more process."""
+        if self._numbers == PROCESSES_MAX:
+            self._world.bugs.append("process after process ends by itself")
+            self._world.loop.stop()
+            return
         self._numbers += 1
         rng = Random(self._rng.getrandbits(64))
         process = Process(self._world, self._numbers, rng, ended=self._ended)

@@ -138,6 +138,8 @@ class Walk:
         self._silence = silence
         self._rule = rule
         self._grace_ms = grace_ms(ledger)
+        self._earliest_ms: float = silence.since_ms + rule.inactive_for_ms
+        """Before that the stage the walk has come to cannot have been claimed."""
         self._calls = [
             call
             for call in ledger.calls_of.get(silence.user, ())
@@ -155,7 +157,7 @@ class Walk:
             calls = [call for call in self._calls if call.stage == stage.name]
             wait_ms = following.after_ms if following is not None else 0
             if any(call.may_arrive for call in calls):
-                due_ms = max(call.at_ms for call in calls) + wait_ms
+                self._earliest_ms = due_ms = max(call.at_ms for call in calls) + wait_ms
                 continue
             if not all(self._was_heard(call) for call in calls):
                 return
@@ -197,8 +199,7 @@ class Walk:
         free_ms = self._openings.first(self._rule.name, stage, from_ms, until_ms, copies)
         if free_ms is None or free_ms - due_ms > HELD_MAX_MS - DAY_MS:
             return
-        earliest_ms = due_ms if self._calls else silence.since_ms + self._rule.inactive_for_ms
-        begin_ms = earliest_ms - self._grace_ms
+        begin_ms = self._earliest_ms - self._grace_ms
         if self._openings.may_be_claimed(self._rule.name, stage, begin_ms, free_ms):
             return
         yield Violation(
