@@ -88,7 +88,8 @@ def _rescue_names(path: str) -> list[str]:
 def _identity(path: str) -> tuple[int, int] | None:
     """What tells a file from another of its name; None: there is none."""
     try:
-        status = Path(path).stat()
+        # Asked in every transaction, and a Path costs more than the question.
+        status = os.stat(path)  # noqa: PTH116
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino
