@@ -29,6 +29,8 @@ STALL_SECONDS = 30.0
 """Longer than any timeout the tests set."""
 PIECES = 8
 """In which a slow answer comes."""
+DRIBBLE_SECONDS = 0.05
+"""Between two of them: the fault itself."""
 
 
 class Fault(StrEnum):
@@ -201,7 +203,7 @@ class FaultyProxy:
                 for begin in range(0, len(answer), size):
                     writer.write(answer[begin : begin + size])
                     await writer.drain()
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(DRIBBLE_SECONDS)
                 passage.ended_at = time.time()
                 return True
         writer.write(answer)

@@ -39,8 +39,8 @@ LAYERS: Mapping[str, Layer] = {
     # Pure and synchronous: data in, decision out.
     "core": Layer(
         modules="model drafts errors events event_* recency addresses countries ladder guards"
-        " guards_* caps holds lazily lifetimes situation moment quiet money pace shares silences"
-        " retry receipts rules rules.*",
+        " guards_* gunzip caps holds lazily lifetimes situation moment quiet money pace shares"
+        " silences retry receipts rules rules.*",
         never=frozenset({"asyncio"}) | AWS | STATE | WATCHING | OUTSIDE,
     ),
     "ports": Layer(

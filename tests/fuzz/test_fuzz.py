@@ -66,7 +66,7 @@ class Fragile:
         if data == b"7" and self._way == "at once":
             raise KeyError(data)
         if data == b"7" and self._way == "slow":
-            time.sleep(0.05)
+            time.sleep(0.5)  # this is the slow input
         self._gathered.append(data)
 
     def settle(self) -> None:
@@ -78,7 +78,7 @@ class Fragile:
 def test_a_finding_is_told_with_the_input_and_how_to_have_it_again(
     way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "SECONDS_PER_INPUT_MAX", 0.04)
+    monkeypatch.setattr(running, "SECONDS_PER_INPUT_MAX", 0.4)
     figures = run(Fragile(way), seed=1, first=0, runs=200, seconds_max=60)
     assert figures.finding is not None
     assert figures.finding.data == b"7"

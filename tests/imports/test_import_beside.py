@@ -42,6 +42,7 @@ async def test_a_worker_goes_on_while_addresses_are_imported(tmp_path: Path) -> 
         # Raises StateInUse when the import kept the lock for longer than the worker waits.
         await world.tell(seen(user, 0), phone(user))
         waited.append(monotonic() - began)
+        # Two real processes write to one file; this is the pace of the one.
         await asyncio.sleep(0.005)
     out, _ = answer.result()
     report = json.loads(out)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import codecs
 import csv
-import zlib
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from worker.gunzip import MAGIC, BrokenGzip, gunzipped
 from worker.imports.findings import Findings, Oddity
 from worker.imports.spelling import Column, columns_of
 
@@ -31,8 +31,6 @@ COLUMNS_MAX: Final = 2_000
 Item: TypeAlias = tuple[int, int, bytes]
 """Number, from 1; where the next one begins (bytes, or items of a document); one JSON value."""
 
-_GZIP: Final = b"\x1f\x8b"
-_GZIP_WINDOW_BITS: Final = 31
 _ZIP: Final = b"PK\x03\x04"
 _DELIMITERS: Final = ",;\t"
 _LISTS: Final = ("EndpointsResponse", "Item", "Endpoints")
@@ -53,29 +51,18 @@ def unpacked(blocks: Iterable[bytes]) -> Iterator[bytes]:
     if first.startswith(_ZIP):
         raise BrokenFile("is a zip archive; unzip it first")
     whole = chain((first,), coming)
-    return _gunzipped(whole) if first.startswith(_GZIP) else whole
+    return _gunzipped(whole) if first.startswith(MAGIC) else whole
 
 
 def _gunzipped(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    member = zlib.decompressobj(_GZIP_WINDOW_BITS)
-    begun = False
-    for packed in blocks:
-        rest = packed
-        while rest:
-            begun = True
-            try:
-                block = member.decompress(rest, BLOCK_BYTES)
-            except zlib.error as error:
-                raise BrokenFile("its gzip is damaged from here on") from error
-            if block:
-                yield block
-            rest = member.unconsumed_tail
-            if member.eof:
-                rest = member.unused_data.lstrip(b"\0")
-                member = zlib.decompressobj(_GZIP_WINDOW_BITS)
-                begun = False
-    if begun:
-        raise BrokenFile("its gzip is cut off; the end of the file is missing")
+    try:
+        yield from gunzipped(blocks, block_bytes=BLOCK_BYTES)
+    except BrokenGzip as error:
+        if error.cut_off:
+            told = "its gzip is cut off; the end of the file is missing"
+        else:
+            told = "its gzip is damaged from here on"
+        raise BrokenFile(told) from error
 
 
 def items(

@@ -7,7 +7,6 @@ come in the order of time. Memory does not grow with the files.
 from __future__ import annotations
 
 import os
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from io import FileIO
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from worker.errors import UsageError
+from worker.gunzip import MAGIC, BrokenGzip, gunzipped
 from worker.model import Record
 from worker.recordings.framing import Splitter, stamped
 
@@ -22,9 +22,6 @@ BLOCK_BYTES: Final = 1 << 20
 """Read at once; also the most a compressed block is unpacked to at once."""
 
 STDIN: Final = "-"
-
-_GZIP_MAGIC: Final = b"\x1f\x8b"
-_GZIP_WINDOW_BITS: Final = 31
 
 
 class Files:
@@ -74,7 +71,7 @@ class Files:
         first = next(blocks, b"")
         rest: Iterator[bytes] = _chained(first, blocks)
         splitter = Splitter()
-        for block in self._unpacked(rest) if first.startswith(_GZIP_MAGIC) else rest:
+        for block in self._unpacked(rest) if first.startswith(MAGIC) else rest:
             yield splitter.feed(block)
         yield splitter.end()
 
@@ -85,26 +82,10 @@ class Files:
 
     def _unpacked(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         """All members of a gzip file, and of a broken one what stands before the break."""
-        member = zlib.decompressobj(_GZIP_WINDOW_BITS)
-        begun = False
-        for packed in blocks:
-            rest = packed
-            while rest:
-                begun = True
-                try:
-                    block = member.decompress(rest, BLOCK_BYTES)
-                except zlib.error:
-                    self.broken["broken gzip"] += 1
-                    return
-                if block:
-                    yield block
-                rest = member.unconsumed_tail
-                if member.eof:
-                    rest = member.unused_data.lstrip(b"\0")
-                    member = zlib.decompressobj(_GZIP_WINDOW_BITS)
-                    begun = False
-        if begun:
-            self.broken["cut-off gzip"] += 1
+        try:
+            yield from gunzipped(blocks, block_bytes=BLOCK_BYTES)
+        except BrokenGzip as error:
+            self.broken["cut-off gzip" if error.cut_off else "broken gzip"] += 1
 
     def _paths(self, names: Sequence[str]) -> Iterator[Path]:
         for name in names:
