@@ -25,6 +25,7 @@ from worker.model import (
     Settlement,
     Silence,
     Spend,
+    Swept,
     Uncertain,
     UserView,
 )
@@ -169,20 +170,22 @@ class Outbox:
             await self._clock.sleep(STORE_RETRY_SECONDS)
             return False
         self._store_answered("sweep")
-        self._keep_short(swept.users, self._clock.monotonic() - began)
+        self._keep_short(swept, self._clock.monotonic() - began)
         self._metrics.decided(swept.decisions)
         for call in packing.calls:
             self._start(call)
         # Nobody looked at: the first of them needs more calls than are free, and one will end.
         return swept.more and swept.users > 0
 
-    def _keep_short(self, users: int, seconds: float) -> None:
+    def _keep_short(self, swept: Swept, seconds: float) -> None:
         """Looks at fewer users in the next sweep when this one kept the loop and the state for too
-        long, as it does with very many rules."""
+        long, as it does with very many rules, or found calls for few of those it had read."""
         if seconds > SWEEP_SECONDS_MAX:
-            self._users_max = max(1, int(users * SWEEP_SECONDS_MAX / seconds))
-        else:
-            self._users_max = min(2 * self._users_max, USERS_PER_SWEEP_MAX)
+            self._users_max = max(1, int(swept.users * SWEEP_SECONDS_MAX / seconds))
+            return
+        found_no_call = swept.more and swept.users < self._users_max
+        looked = swept.users if found_no_call else self._users_max
+        self._users_max = min(max(1, 2 * looked), USERS_PER_SWEEP_MAX)
 
     def _moment(
         self,

@@ -105,6 +105,14 @@ async def test_an_own_message_without_text_hides_the_default_one(stub: PinpointS
     assert (await post(stub, body))[0] == 400
 
 
+async def test_a_variable_needs_the_text_of_each_address(stub: PinpointStub) -> None:
+    push = {"DefaultPushNotificationMessage": {"Action": "OPEN_APP", "Body": "{{Body}}"}}
+    told = a_request(Substitutions={"Body": ["hi"]}) | {"MessageConfiguration": push}
+    assert (await post(stub, told))[0] == 200
+    untold = a_request(Substitutions={"Title": ["hi"]}) | {"MessageConfiguration": push}
+    assert (await post(stub, untold))[0] == 400
+
+
 async def test_more_bytes_than_pinpoint_takes_are_refused(stub: PinpointStub) -> None:
     status, _ = await post(stub, a_request(BodyOverride="x" * PAYLOAD_BYTES_MAX))
     assert status == 413

@@ -211,10 +211,22 @@ def test_a_time_to_live_is_told_to_every_kind_of_phone() -> None:
     assert "TimeToLive" not in configuration["DefaultPushNotificationMessage"]
 
 
-def test_texts_with_a_time_to_live_share_a_call_only_when_they_are_the_same() -> None:
+def test_texts_of_one_time_to_live_share_a_call_and_each_address_brings_its_own() -> None:
     mine = replace(delivery("token-1"), ttl_ms=60_000)
-    yours = replace(delivery("token-2", message=Message(title="t", body="yours")), ttl_ms=60_000)
-    longer = replace(delivery("token-3"), ttl_ms=90_000)
-    kinds = {call_kind(one) for one in (mine, yours, longer, delivery("token-4"))}
-    assert len(kinds) == 4
+    yours = replace(delivery("token-2", message=Message(title="{{t", body="yours")), ttl_ms=60_000)
+    body = request_of(mine, yours)
+    for name, message in body["MessageConfiguration"].items():
+        assert (message["Title"], message["Body"]) == ("{{Title}}", "{{Body}}"), name
+    texts = [address["Substitutions"] for address in body["Addresses"].values()]
+    assert texts == [
+        {"Title": ["We miss you"], "Body": ["Your basket is waiting"]},
+        {"Title": ["{ {t"], "Body": ["yours"]},
+    ]
+
+
+def test_another_time_to_live_or_a_title_too_few_is_another_call() -> None:
+    mine = replace(delivery("token-1"), ttl_ms=60_000)
+    longer = replace(delivery("token-2"), ttl_ms=90_000)
+    untitled = replace(delivery("token-3", message=Message(body="b")), ttl_ms=60_000)
+    assert len({call_kind(one) for one in (mine, longer, untitled, delivery("token-4"))}) == 4
     assert call_kind(mine) == call_kind(replace(mine, address="token-5"))

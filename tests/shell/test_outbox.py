@@ -140,6 +140,27 @@ async def test_calls_begin_before_the_rest_of_a_crowd_is_looked_at() -> None:
         assert looked_at_before[:2] == [0, 1], "the call of the first sweep began before the next"
 
 
+async def test_few_are_read_when_there_are_calls_for_few() -> None:
+    one = await desk(calls=2)
+    one.sender.batch_max = 1
+    people = range(400)
+    await one.tell(*(endpoint(f"user-{number}", "GCM", f"t{number}") for number in people))
+    await one.tell(*(seen(f"user-{number}", 0) for number in people))
+    read: list[int] = []
+    sweep = one.store.sweep
+
+    async def counted(*, users_max: int, **arguments: object) -> object:
+        swept = await sweep(users_max=users_max, **arguments)  # type: ignore[arg-type] # as they came
+        read.append(users_max if swept.more else swept.users)
+        return swept
+
+    one.store.sweep = counted  # type: ignore[method-assign, assignment] # a spy
+    async with running(one):
+        await one.clock.advance(600)
+        assert len(one.sent) == len(people)
+    assert sum(read) < 5 * len(people), "each is read a few times, not once for every call"
+
+
 async def test_an_expired_certificate_of_one_kind_of_phone_does_not_silence_the_other() -> None:
     one = await desk(rule(stages=(stage("push"),)))
     for number in range(30):

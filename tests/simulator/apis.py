@@ -274,7 +274,9 @@ def _messages(body: Mapping[str, Any]) -> list[Message]:
         elif channel == "sms":
             text = shared["SMSMessage"]["Body"]
         else:
-            text = facts.get("BodyOverride") or shared["DefaultPushNotificationMessage"]["Body"]
+            (own,) = facts.get("Substitutions", {}).get("Body", [None])
+            text = facts.get("BodyOverride") or own
+            text = text or shared["DefaultPushNotificationMessage"]["Body"]
         send_id = facts.get("Context", {}).get("send_id")
         found.append(
             Message(api="pinpoint", channel=channel, address=address, text=text, send_id=send_id)

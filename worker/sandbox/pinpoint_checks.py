@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ TEXT_OF: Mapping[str, tuple[str, ...]] = {
     "EMAIL": ("EmailMessage",),
 }
 """Channel type to the messages it is taken from; the first that is there counts."""
+
+_VARIABLE = re.compile(r"\{\{([^{}]*)\}\}")
 
 
 def faults_of(body: Any) -> list[str]:
@@ -47,4 +50,12 @@ def _has_text(channel_type: str, settings: Mapping[str, Any], messages: Mapping[
         simple = message.get("SimpleEmail", {})
         body = simple.get("TextPart") or simple.get("HtmlPart") or {}
         return bool(simple.get("Subject", {}).get("Data") and body.get("Data"))
-    return bool(settings.get("BodyOverride") or message.get("Body"))
+    return bool(settings.get("BodyOverride") or _filled_in(message.get("Body", ""), settings))
+
+
+def _filled_in(text: str, settings: Mapping[str, Any]) -> str:
+    """A text with the address's own substitutions; a variable that has none leaves no message."""
+    known = settings.get("Substitutions", {})
+    if any(not known.get(name) for name in _VARIABLE.findall(text)):
+        return ""
+    return _VARIABLE.sub(lambda found: str(known[found[1]][0]), text)

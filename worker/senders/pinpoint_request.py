@@ -12,8 +12,10 @@ What may differ within one call:
   `GCMMessage` or `APNSMessage` might win over them. When texts differ the default has no text, so
   whatever the service makes of the overrides, nobody can be shown another user's words. Link and
   data cannot be overridden and are shared.
-- push with a time to live: nothing. Only the message of one kind of phone can say how long to try,
-  so each kind gets a message of its own beside the default, and all of them say the same.
+- push with a time to live: the text, by the `Substitutions` of each address, which the model says
+  win over the message's own. Only the message of one kind of phone can say how long to try, so each
+  kind gets a message of its own beside the default, and all of them say the same: the text, or
+  where texts differ the two variables it is filled into.
 - SMS and e-mail: nothing. Neither subject nor HTML can be overridden, and an SMS is paced by its
   origination number, far below what sharing calls could win. Only identical texts share a call.
 """
@@ -59,7 +61,7 @@ def call_kind(delivery: Delivery) -> Hashable:
             shared = (message.url, tuple(sorted(message.data.items())))
             if delivery.ttl_ms is None:
                 return channel, shared
-            return channel, shared, delivery.ttl_ms, message.title, message.body
+            return channel, shared, delivery.ttl_ms, message.title is None
         case Channel.EMAIL:
             return channel, message.title, message.body, message.html
         case Channel.SMS:
@@ -79,49 +81,54 @@ def message_request(deliveries: Sequence[Delivery], origin: Origin) -> bytes:
     texts = {(delivery.message.title, delivery.message.body) for delivery in deliveries}
     shared = len(texts) == 1
     body = {
-        "MessageConfiguration": _configuration(first, origin, with_text=shared),
+        "MessageConfiguration": _configuration(first, origin, shared=shared),
         "Addresses": {
-            delivery.address: _address(delivery, with_text=not shared) for delivery in deliveries
+            delivery.address: _address(delivery, shared=shared) for delivery in deliveries
         },
     }
     return msgspec.json.encode(body)
 
 
-def _address(delivery: Delivery, *, with_text: bool) -> Json:
+def _address(delivery: Delivery, *, shared: bool) -> Json:
+    """The settings of one address; with its text, unless all of the call share one."""
     address: Json = {
         "ChannelType": delivery.channel_type,
         "Context": {SEND_ID_KEY: delivery.claim.send_id},
     }
-    if with_text:
-        assert delivery.claim.channel is Channel.PUSH, "only a push can override its text"
-        address["BodyOverride"] = literal(delivery.message.body)
-        if delivery.message.title is not None:
-            address["TitleOverride"] = literal(delivery.message.title)
-    return address
+    if shared:
+        return address
+    assert delivery.claim.channel is Channel.PUSH, "only pushes of one call can differ in text"
+    texts = _texts(delivery.message)
+    if delivery.ttl_ms is None:
+        return address | {f"{name}Override": text for name, text in texts.items()}
+    return address | {"Substitutions": {name: [text] for name, text in texts.items()}}
 
 
-def _configuration(delivery: Delivery, origin: Origin, *, with_text: bool) -> Json:
+def _texts(message: Message) -> dict[str, str]:
+    """What a push shows, by the name of its member."""
+    texts = {"Body": literal(message.body)}
+    return texts if message.title is None else texts | {"Title": literal(message.title)}
+
+
+def _configuration(delivery: Delivery, origin: Origin, *, shared: bool) -> Json:
     message = delivery.message
     match delivery.claim.channel:
         case Channel.PUSH:
-            push = _push(message, with_text=with_text)
-            lasting = {} if delivery.ttl_ms is None else _lasting(push, delivery.ttl_ms)
+            push = _link(message.url)
+            if message.data:
+                push["Data"] = {key: literal(value) for key, value in message.data.items()}
+            if shared:
+                push |= _texts(message)
+            if delivery.ttl_ms is None:
+                return {"DefaultPushNotificationMessage": push}
+            if not shared:
+                push |= {name: f"{{{{{name}}}}}" for name in _texts(message)}
+            lasting = _lasting(push, delivery.ttl_ms)
             return {"DefaultPushNotificationMessage": push, **lasting}
         case Channel.EMAIL:
             return {"EmailMessage": _email(message, origin)}
         case Channel.SMS:
             return {"SMSMessage": _sms(message, origin)}
-
-
-def _push(message: Message, *, with_text: bool) -> Json:
-    push = _link(message.url)
-    if message.data:
-        push["Data"] = {key: literal(value) for key, value in message.data.items()}
-    if with_text:
-        push["Body"] = literal(message.body)
-        if message.title is not None:
-            push["Title"] = literal(message.title)
-    return push
 
 
 def _lasting(push: Json, ttl_ms: int) -> Json:
