@@ -136,6 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(_table(total, seconds)))
     for failed in islice(total.failed, 0 if asked.json else FAILURES_SHOWN):
         print("\n".join(_told(failed, asked.days)))
+    if len(total.failed) > FAILURES_SHOWN and not asked.json:
+        others = [str(failed.seed) for failed in islice(total.failed, FAILURES_SHOWN, None)]
+        print("also broken:", *others)
     return 1 if total.failed else 0
 
 

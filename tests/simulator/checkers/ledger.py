@@ -68,9 +68,11 @@ class Record:
 
     @property
     def effective_ms(self) -> int:
-        """When the user was there: what the event says, but hardly after its arrival."""
+        """When the user was there: what the event says, but hardly after its arrival, which a
+        repeated record tells of the first."""
+        arrived = min(self.put.at_ms, int(self.put.facts.get("told_ms", self.put.at_ms)))
         said = self.put.at_ms if self.put.event_ms is None else self.put.event_ms
-        return min(said, self.put.at_ms + SKEW_MS)
+        return min(said, arrived + SKEW_MS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ have stood in its way. Whatever may have been a reason to wait is taken for one.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from math import inf
@@ -31,6 +31,9 @@ LASTING_MS = {"provider_outage": 7 * HOUR_MS, "stream_outage": HOUR_MS, "disk_fu
 """How long some faults last that are told when they begin."""
 QUIET_STEP_MS = 15 * MINUTE_MS
 
+_NOTHING_NEW = ("before_commit of sweep", "of apply", "of settle", "of adopt", "of recover")
+"""Where a killed process had no claim of which no call is known."""
+
 
 class Openings:
     """What may keep messages to one user back."""
@@ -41,6 +44,12 @@ class Openings:
         self._user = user
         self._grace_ms = grace_ms
         self._own = [call for call in ledger.calls_of.get(user, ()) if call.may_arrive]
+        self._doubtful = [
+            run.ended_ms
+            for run in ledger.runs
+            if run.how == "killed" and not run.where.endswith(_NOTHING_NEW)
+        ]
+        """When something may have been claimed that was never called; it counts in the caps."""
         self._times = sorted(call.at_ms for call in ledger.calls)
         self._troubles = sorted(
             (at_ms, at_ms + LASTING_MS.get(kind, 0))
@@ -136,7 +145,7 @@ class Openings:
         waits = [at_ms, self._trouble(at_ms)]
         for book in self._ledger.books_at(at_ms):
             waits.append(self._night(book, stage, at_ms))
-            waits.append(self._caps(book, rule, stage, at_ms))
+            waits.append(self._caps(book, rule, stage, at_ms, self._doubtful))
             waits.append(self._money(book, stage, at_ms, copies))
         for hold in self._ledger.holds:
             end_ms = min(hold.over_ms, hold.until_ms) + self._ledger.offset_most_ms
@@ -177,33 +186,39 @@ class Openings:
             return at_ms
         return at_ms + QUIET_STEP_MS
 
-    def _caps(self, book: Book, rule: str, stage: StageSpec, at_ms: float) -> float:
+    def _caps(
+        self,
+        book: Book,
+        rule: str,
+        stage: StageSpec,
+        at_ms: float,
+        doubtful: Sequence[float] = (),
+    ) -> float:
         wall_ms = self._ledger.wall_at(at_ms)
         latest: dict[tuple[int, str, str], Call] = {}
         for call in self._own:
             if call.at_ms <= at_ms:
                 latest[self._ledger.silence_of(call), call.rule, call.stage] = call
         others = [
-            call
+            call.decided_wall_ms
             for key, call in latest.items()
             if key[1:] != (rule, stage.name) or call.at_ms < at_ms - self._grace_ms
         ]
+        others += [round(self._ledger.wall_at(t)) for t in doubtful if t <= at_ms]
         if not others:
             return at_ms
-        last_ms = max(call.decided_wall_ms for call in others)
+        last_ms = max(others)
         if book.min_gap_ms is not None and wall_ms < last_ms + book.min_gap_ms:
             return at_ms + last_ms + book.min_gap_ms - wall_ms
         for cap in book.caps:
             if cap.window == "rolling":
-                counted = [c for c in others if c.decided_wall_ms > wall_ms - cap.per_ms]
+                counted = [sent_ms for sent_ms in others if sent_ms > wall_ms - cap.per_ms]
             else:
                 zones = zones_of(
                     self._addresses, self._user, lambda record: record.put.at_ms <= at_ms
                 )
                 days = cap.per_ms // DAY_MS
-                counted = [
-                    c for c in others if same_days(c.decided_wall_ms, round(wall_ms), zones, days)
-                ]
+                counted = [t for t in others if same_days(t, round(wall_ms), zones, days)]
             if len(counted) >= cap.most:
                 return at_ms + QUIET_STEP_MS
         return at_ms
