@@ -22,8 +22,8 @@ check: $(READY) ## style and types only
 simulate: $(READY) ## the whole worker in virtual time, against faults: SEED= RUNS= DAYS=
 	@$(BIN)/python -m tests.simulator --seed $(or $(SEED),0) --runs $(or $(RUNS),1000) --days $(or $(DAYS),90)
 
-bench: $(READY) ## what it costs, as ratios: name, measured, ratio, goal, ok or short
-	@$(BIN)/python -m tests.bench.reading && $(BIN)/python -m tests.bench.backtest
+bench: $(READY) ## what it costs, as ratios with their goals: USERS= ONLY=
+	@$(BIN)/python -m tests.bench.run --users $(or $(USERS),1000000) $(if $(ONLY),--only $(ONLY))
 
 audit: ## ask for known weaknesses of what the lock names (needs a network)
 	@$(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/pip install --quiet pip-audit

@@ -60,6 +60,8 @@ class Meaning(Struct, frozen=True, kw_only=True):
     """What rules hope for, and this is."""
     of_message: bool
     """It is about a message; others are about an endpoint."""
+    is_about_more: bool
+    """It says more than that an endpoint looks so and that somebody was there."""
 
 
 class Meanings(Struct, frozen=True, kw_only=True):
@@ -85,10 +87,13 @@ def meanings_of(policy: ActivityPolicy) -> Meanings:
 
     @lru_cache(maxsize=EVENT_TYPES_CACHED_MAX)
     def of(event_type: str) -> Meaning:
+        goals = policy.goals_met(event_type)
+        of_message = event_type.startswith(("_email.", "_SMS."))
         return Meaning(
             active=_is_activity(event_type, policy),
-            goals=policy.goals_met(event_type),
-            of_message=event_type.startswith(("_email.", "_SMS.")),
+            goals=goals,
+            of_message=of_message,
+            is_about_more=bool(goals) or of_message,
         )
 
     return Meanings(

@@ -1,10 +1,10 @@
 """The quick way through an ordinary event: one JSON object, whole times, a well-formed endpoint.
 
 Nearly every event of a stream is like that, and most come from endpoints that the same batch has
-already shown. What is in any way unusual is refused here and read by `events.py`, whose answer is
-the definition of right: what is not refused must come out exactly the same. Two things make it
-quick: an endpoint is looked into only when its bytes are new, and nothing is built that a later
-event of the batch would replace. Pure; used by `recency.fold`.
+already shown, or that the state knows to look so. What is in any way unusual is refused here and
+read by `events.py`, whose answer is the definition of right: what is not refused must come out
+exactly the same. Two things make it quick: an endpoint is looked into only when its bytes are new,
+and nothing is built that a later event of the batch would replace. Pure; used by `recency.fold`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta, MsgspecError, Raw, Struct
-from msgspec.json import Decoder
+from msgspec.json import Decoder, encode
 
 from worker.event_endpoints import FullText, PlainEndpointShape, endpoint_of, who_of
 from worker.event_shapes import (
@@ -26,6 +26,7 @@ from worker.event_shapes import (
     decode_endpoint,
 )
 from worker.event_times import EARLIEST_MS, LATEST_MS
+from worker.faces import Faces, print_of
 from worker.model import Endpoint
 
 Identity: TypeAlias = str | tuple[str | None, str | None, str | None]
@@ -36,7 +37,7 @@ NEVER_MS: Final = -1
 
 _NULL: Final = Raw(b"null")
 
-Source: TypeAlias = Raw | str
+Source: TypeAlias = bytes | str
 """An endpoint unread: an object within the event, or the text that campaigns put into it."""
 
 TimeMs: TypeAlias = Annotated[int, Meta(ge=EARLIEST_MS, lt=LATEST_MS)]
@@ -96,6 +97,8 @@ class Sighting(Struct, gc=False):
     active_type: str = ""
     """When the latest of them says that somebody was here, and its type; of one instant the last by
     the alphabet, so that it is always the same one."""
+    faces: tuple[int, ...] = ()
+    """Prints of it, by its bytes and by what they say; none when it cannot be known by them."""
 
     def endpoint(self) -> Endpoint | None:
         """The entry for the address book; None when the events carry none, or no id for it."""
@@ -104,23 +107,35 @@ class Sighting(Struct, gc=False):
         return endpoint_of(self.shape, self.endpoint_id, self.user_id, self.app_id, self.at_ms)
 
 
-class Sightings:
-    """What the ordinary events of one batch showed, each at most one sighting."""
+Shown: TypeAlias = tuple[str | None, str | None, Source | None]
+"""Client id, app id and endpoint (unread) of an event, as far as it has them."""
 
-    def __init__(self) -> None:
+
+def shown_by(event: PlainEvent) -> Shown:
+    """What an event shows."""
+    client, application, source = event.client, event.application, event.endpoint
+    client_id = client.client_id if client is not None else None
+    app_id = application.app_id if application is not None else None
+    if source is not _NULL and (found := bytes(source)) != b"null":
+        return client_id, app_id, found
+    context = event.client_context
+    custom = context.custom if context is not None else None
+    return client_id, app_id, custom.endpoint if custom is not None else None
+
+
+class Sightings:
+    """What the ordinary events of one batch showed, each at most one sighting. With `faces` it
+    tells the prints of what it looked into."""
+
+    def __init__(self, faces: Faces | None) -> None:
         self.found: list[Sighting] = []
         self._last: dict[str | None, Sighting] = {}
+        self._faces = faces
 
-    def of(self, event: PlainEvent) -> Sighting | None:
+    def of(self, shown: Shown) -> Sighting | None:
         """What an event shows; the same object as long as a client's events show the same. None
         when its endpoint cannot be read, and when it names nobody."""
-        client_id = event.client.client_id if event.client is not None else None
-        app_id = event.application.app_id if event.application is not None else None
-        source: Source | None = event.endpoint
-        if source == _NULL:
-            context = event.client_context
-            custom = context.custom if context is not None else None
-            source = custom.endpoint if custom is not None else None
+        client_id, app_id, source = shown
         last = self._last.get(client_id)
         if last is not None and last.source == source and last.app_id == app_id:
             return last
@@ -144,6 +159,10 @@ class Sightings:
         elif endpoint_id is None:
             return None
         last = Sighting(app_id, source, shape, user_id, endpoint_id, identity)
+        if self._faces is not None and client_id and client_id == endpoint_id:
+            face = print_of(client_id, app_id, source)
+            said = face if shape is None else print_of(client_id, app_id, encode(shape))
+            last.faces = (face, said)
         self._last[client_id] = last
         self.found.append(last)
         return last

@@ -25,8 +25,8 @@ def _table_of(situation: Situation) -> Sequence[Check]:
 
 def step(situation: Situation) -> Decision:
     """The one decision about a situation: the first guard that has something to say."""
-    for check in _table_of(situation):
-        decision = check.guard(situation)
+    for _, guard in _table_of(situation):
+        decision = guard(situation)
         if decision is not None:
             return decision
     raise AssertionError("the last guard of each table always decides")

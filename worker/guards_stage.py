@@ -18,7 +18,7 @@ from worker.model import (
     address_hash_of,
 )
 from worker.money import hold_by_budget
-from worker.quiet import Held, hold_until, zone_of
+from worker.quiet import Held, held_in, zone_of
 from worker.rules.limits import OnHit
 from worker.rules.ruleset import ExitOn, Mode, OnUndeliverable, TemplateProblem
 from worker.rules.zones import UTC_MIDDAY
@@ -174,6 +174,8 @@ def _channel_paused(s: Situation) -> Decision | None:
 
 
 def _backing_off(s: Situation) -> Decision | None:
+    if not s.claims:
+        return None
     hashes = {address_hash_of(endpoint.address or "") for endpoint in s.open_targets}
     waiting = [
         claim
@@ -202,10 +204,7 @@ def _quiet_hours(s: Situation) -> Decision | None:
 
 
 def _held_at(s: Situation, at_ms: int) -> Held | None:
-    assert s.stage is not None
-    return hold_until(
-        s.view, s.stage.channel, at_ms, s.rules.quiet_hours, timezone=s.rules.timezone
-    )
+    return held_in(s.hours, at_ms) if s.hours else None
 
 
 def _capped(s: Situation) -> Decision | None:
@@ -241,11 +240,15 @@ def _too_dear(s: Situation) -> Decision | None:
 
 def _over_budget(s: Situation) -> Decision | None:
     assert s.stage is not None
+    channel = s.stage.channel
+    budgets = [one for one in s.rules.limits.budgets if one.channel in (None, channel)]
+    if not budgets:
+        return None
     hold = hold_by_budget(
-        s.rules.limits.budgets,
+        budgets,
         s.moment.purse,
         s.spending,
-        s.stage.channel,
+        channel,
         sum(s.costs[endpoint.address or ""] for endpoint in s.recipients),
         s.moment.wall_ms,
     )

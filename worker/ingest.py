@@ -13,6 +13,7 @@ from collections.abc import Callable
 import structlog
 
 from worker.errors import TryLater
+from worker.faces import StaleFaces
 from worker.health import Health
 from worker.metrics import Metrics
 from worker.model import Batch, Effect, StreamIdentity
@@ -53,7 +54,7 @@ class Ingest:
         memory = await self._store.positions(stream)
         async for batch in self._source.batches(memory):
             self._health.beat("ingest")
-            effect = fold(batch, self._policy())
+            effect = fold(batch, self._policy(), self._store.faces)
             # Each half of a large batch is work for the whole loop; others may run in between.
             await self._clock.sleep(0)
             await self._commit(batch, effect)
@@ -69,6 +70,9 @@ class Ingest:
             try:
                 with self._metrics.store_seconds.labels("apply").time():
                     applied = await self._store.apply(effect, batch, now_ms=now_ms)
+            except StaleFaces:
+                effect = fold(batch, self._policy(), self._store.faces)
+                continue
             except TryLater as error:
                 self._metrics.store_errors.labels("apply").inc()
                 if not failed:

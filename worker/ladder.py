@@ -8,11 +8,10 @@ cannot be overlooked (P3).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from worker.drafts import changed
+from worker.drafts import changed, quick
 from worker.guards import step
 from worker.holds import HOLDS
 from worker.model import (
@@ -45,6 +44,14 @@ from worker.silences import Standing
 from worker.situation import Situation
 
 NOTHING_PAUSED: Mapping[str, Pause] = {}
+
+_new_claim = quick(Claim)
+_new_decision = quick(Decision)
+_new_delivery = quick(Delivery)
+_new_episode = quick(Episode)
+_new_look = quick(Look)
+_new_put_off = quick(PutOff)
+_new_send = quick(PastSend)
 
 
 def look(
@@ -84,7 +91,7 @@ def look_at(view: UserView, rules: RuleSet, moment: Moment) -> Look:
     for decision, episode in _given_up(view, rules, moment.now_ms):
         walk.decisions.append(decision)
         walk.changed[episode.episode_id] = episode
-    return Look(
+    return _new_look(
         user_id=view.user_id,
         due_ms=min(walk.due, default=None),
         decisions=tuple(walk.decisions),
@@ -134,15 +141,20 @@ class _Walk:
 
     def __init__(self, view: UserView) -> None:
         self.view = view
-        self.sends = view.sends
-        self.spending: Counter[Channel] = Counter()
-        self.starting: Counter[Channel] = Counter()
+        self._gone_out: tuple[PastSend, ...] = ()
+        self.spending: dict[Channel, int] = {}
+        self.starting: dict[Channel, int] = {}
         self.situations: list[Situation] = []
         self.decisions: list[Decision] = []
         self.changed: dict[str, Episode] = {}
         self.deliveries: list[Delivery] = []
         self.put_off: list[PutOff] = []
         self.due: list[int] = []
+
+    @property
+    def sends(self) -> tuple[PastSend, ...]:
+        """The user's past sends, and those of this look."""
+        return (*self.view.sends, *self._gone_out) if self._gone_out else self.view.sends
 
     def is_too_soon(self, rule: Rule, now_ms: int) -> bool:
         """Waits at once under a rule whose silence is not over: the most frequent answer by far,
@@ -154,7 +166,7 @@ class _Walk:
             return False
         self.due.append(due_ms)
         self.decisions.append(
-            Decision(
+            _new_decision(
                 rule=rule.name,
                 action=Action.WAIT,
                 reason=Reason.NOT_YET_DUE,
@@ -176,7 +188,7 @@ class _Walk:
             if decision.action is Action.SEND:
                 self._send(situation)
             if decision.reason is Reason.RATE_WAIT and situation.stage is not None:
-                waiting = PutOff(
+                waiting = _new_put_off(
                     channel=situation.stage.channel,
                     sends=len(situation.recipients),
                     had_slot=situation.had_slot,
@@ -191,10 +203,11 @@ class _Walk:
     def _send(self, situation: Situation) -> None:
         deliveries = _deliveries(situation)
         self.deliveries += deliveries
-        self.sends = (*self.sends, _past_send(situation))
+        self._gone_out = (*self._gone_out, _past_send(situation))
         for delivery in deliveries:
-            self.spending[delivery.claim.channel] += delivery.claim.cost_micros
-            self.starting[delivery.claim.channel] += 1
+            channel, micros = delivery.claim.channel, delivery.claim.cost_micros
+            self.spending[channel] = self.spending.get(channel, 0) + micros
+            self.starting[channel] = self.starting.get(channel, 0) + 1
 
 
 def _steps_max(situation: Situation) -> int:
@@ -263,7 +276,7 @@ def _next_situation(s: Situation, episode: Episode | None) -> Situation:
 def _opened(s: Situation) -> Episode:
     since_ms = s.last_active_ms
     first = s.rule.stages[0]
-    return Episode(
+    return _new_episode(
         episode_id=episode_id_of(s.view.user_id, s.rule.name, since_ms),
         user_id=s.view.user_id,
         rule=s.rule.name,
@@ -317,7 +330,7 @@ def _deliveries(s: Situation) -> list[Delivery]:
         address_hash = address_hash_of(endpoint.address)
         before = earlier.get(address_hash)
         assert before is None or before.state is ClaimState.RETRY, "a claim is made once"
-        claim = Claim(
+        claim = _new_claim(
             send_id=send_id_of(s.episode.episode_id, s.stage.name, endpoint.address),
             user_id=s.view.user_id,
             rule=s.rule.name,
@@ -335,7 +348,7 @@ def _deliveries(s: Situation) -> list[Delivery]:
             wall_ms=s.moment.wall_ms if s.moment.wall_ms != s.now_ms else None,
         )
         deliveries.append(
-            Delivery(
+            _new_delivery(
                 claim=claim,
                 channel_type=endpoint.channel_type,
                 address=endpoint.address,
@@ -350,7 +363,7 @@ def _deliveries(s: Situation) -> list[Delivery]:
 def _past_send(s: Situation) -> PastSend:
     assert s.episode is not None
     assert s.stage is not None
-    return PastSend(
+    return _new_send(
         at_ms=s.moment.wall_ms,
         rule=s.rule.name,
         stage=s.stage.name,
@@ -366,7 +379,7 @@ def _given_up(view: UserView, rules: RuleSet, now_ms: int) -> Iterator[tuple[Dec
         if not episode.is_open or rules.rule_of(episode) is not None:
             continue
         outcome = EpisodeOutcome.CANCELLED
-        decision = Decision(
+        decision = _new_decision(
             rule=episode.rule,
             action=Action.CLOSE,
             reason=Reason.RULE_CHANGED,

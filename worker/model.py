@@ -16,6 +16,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TypeAlias
 
+from worker.faces import Touch
+
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
 HOUR_MS = 60 * MINUTE_MS
@@ -350,7 +352,11 @@ class ShardStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What one batch changes, folded: at most one activity per user, one value per endpoint."""
+    """What one batch changes, folded: at most one activity per user, one value per endpoint.
+
+    `touches` is what events of known faces say, by endpoint; `faces` are the prints of endpoints
+    that showed one that is not known (worker/faces.py).
+    """
 
     activities: tuple[Activity, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
@@ -358,6 +364,8 @@ class Effect:
     receipts: tuple[Receipt, ...] = ()
     conversions: tuple[Conversion, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
+    touches: Mapping[str, Touch] = field(default_factory=dict)
+    faces: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,10 @@ crowd that is due at once share one budget and one pace.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from worker.model import Delivery, Look, Pause
+from worker.model import Channel, Delivery, Look, Pause
 from worker.money import Purse
 from worker.pace import Pace
 from worker.silences import Standing
@@ -34,8 +33,13 @@ class Moment:
 
     def sends(self, deliveries: Sequence[Delivery]) -> None:
         """These deliveries go out: their money and their room are gone for the next look."""
-        self.purse.take(delivery.claim for delivery in deliveries)
-        for channel, sends in Counter(d.claim.channel for d in deliveries).items():
+        starting: dict[Channel, int] = {}
+        for delivery in deliveries:
+            claim = delivery.claim
+            if claim.cost_micros:
+                self.purse.take((claim,))
+            starting[claim.channel] = starting.get(claim.channel, 0) + 1
+        for channel, sends in starting.items():
             self.pace.take(channel, sends, self.wall_ms)
 
     def puts_off(self, look: Look) -> None:

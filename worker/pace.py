@@ -55,12 +55,13 @@ class Pace:
         """When so many sends may go out: `now_ms`, or their slot. `had_slot`: they had one already
         and found it taken, for those before them were late; they come before those who had none.
         `beside`: what the same look is about to start, and nobody has taken yet."""
-        slots = [
-            rate.free_ms(sends, now_ms, had_slot=had_slot, beside=rate.counted(beside))
-            for rate in self._rates
-            if rate.holds_for(channel)
-        ]
-        return max(slots, default=now_ms)
+        free_ms = now_ms
+        for rate in self._rates:
+            if rate.holds_for(channel):
+                also = rate.counted(beside) if beside else 0
+                slot_ms = rate.free_ms(sends, now_ms, had_slot=had_slot, beside=also)
+                free_ms = max(free_ms, slot_ms)
+        return free_ms
 
     def take(self, channel: Channel, sends: int, now_ms: int) -> None:
         """So many sends go out now."""

@@ -14,7 +14,7 @@ from worker.model import Channel, Delivery
 from worker.ports import Sender
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
     """One provider call to be made: one channel, one kind, distinct addresses."""
 
@@ -26,9 +26,12 @@ class Call:
 
     def takes(self, delivery: Delivery) -> bool:
         """Is there room, and is the address not in the call yet?"""
-        return (
-            len(self.deliveries) < self.sender.batch_max and delivery.address not in self.deliveries
-        )
+        return not self.is_full and delivery.address not in self.deliveries
+
+    @property
+    def is_full(self) -> bool:
+        """Has it as many deliveries as it can carry?"""
+        return len(self.deliveries) >= self.sender.batch_max
 
 
 class Packing:
@@ -66,16 +69,26 @@ class Packing:
         for call in fresh:
             self._calls.append(call)
             self._open.setdefault((call.channel, call.kind), []).append(call)
+        for call, _ in placed:
+            if call.is_full:
+                self._close(call)
         return True
+
+    def _close(self, call: Call) -> None:
+        """A full call is not asked again."""
+        same_kind = self._open[call.channel, call.kind]
+        if call in same_kind:
+            same_kind.remove(call)
 
     def _call_for(self, delivery: Delivery, fresh: list[Call]) -> Call:
         channel = delivery.claim.channel
         sender = self._senders[channel]
         kind = sender.call_kind(delivery)
-        alike = [call for call in fresh if (call.channel, call.kind) == (channel, kind)]
-        known = self._open.get((channel, kind), [])
-        for call in known + alike:
+        for call in self._open.get((channel, kind), ()):
             if call.takes(delivery):
+                return call
+        for call in fresh:
+            if call.channel is channel and call.kind == kind and call.takes(delivery):
                 return call
         call = Call(sender=sender, channel=channel, kind=kind)
         fresh.append(call)

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Hashable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
+from worker.faces import Faces
 from worker.model import (
     Adoption,
     Applied,
@@ -80,13 +81,21 @@ class Source(Protocol):
 class Store(Protocol):
     """The durable state, in domain verbs. Each verb is one transaction: all of it or nothing."""
 
+    @property
+    def faces(self) -> Faces:
+        """The endpoints that look as the state knows them (worker/faces.py), to fold the next batch
+        by. The same object for as long as the store is open."""
+
     async def positions(self, stream: StreamIdentity) -> StreamMemory:
         """What is stored for this incarnation of the stream. Positions of another one under the
         same name are forgotten."""
 
     async def apply(self, effect: Effect, batch: Batch, *, now_ms: int) -> Applied:
         """Folds one batch into the state together with its position (P2). Users who were active
-        after their episode's silence began have it closed as `returned` here (P3)."""
+        after their episode's silence began have it closed as `returned` here (P3).
+
+        Raises StaleFaces when the effect has touches and a face it was folded by may not hold any
+        more: the batch is to be folded anew, and applied at once."""
 
     async def adopt(self, adoption: Adoption) -> None:
         """Takes a rule set into force and keeps its files. When its revision is new, every user

@@ -16,10 +16,20 @@ from typing import Any, Final, TypeAlias, assert_never
 from msgspec.json import encode
 
 from worker.event_meanings import Meaning, meanings_of
-from worker.event_plain import NEVER_MS, UNUSUAL, Identity, Sighting, Sightings, decode_plain_event
+from worker.event_plain import (
+    NEVER_MS,
+    UNUSUAL,
+    Identity,
+    PlainEvent,
+    Sighting,
+    Sightings,
+    decode_plain_event,
+    shown_by,
+)
 from worker.event_values import EndpointDraft, activity_of, conversion_of
 from worker.event_wrappers import RECORD_BYTES_MAX
 from worker.events import Reading, read_record
+from worker.faces import Faces, Touch
 from worker.model import (
     Activity,
     Batch,
@@ -47,9 +57,15 @@ DEAD_LETTERS_WHOLE_MAX: Final = 1_000
 which the record can be read again while the stream has it."""
 
 
-def fold(batch: Batch, policy: ActivityPolicy) -> Effect:
-    """What a batch changes. Bounded by the batch: no part is longer than its records' signals."""
-    folding = _Folding(batch.position.shard_id, policy)
+def fold(batch: Batch, policy: ActivityPolicy, faces: Faces | None = None) -> Effect:
+    """What a batch changes. Bounded by the batch: no part is longer than its records' signals.
+
+    `faces` are those the store knows that will apply the effect; events that show one of them
+    become touches. None: whatever is told is told in full.
+    """
+    if faces is not None:
+        faces.watch()
+    folding = _Folding(batch.position.shard_id, policy, faces)
     if meanings_of(policy).is_pinpoint_first:
         folding.take(batch.records)
     else:
@@ -60,10 +76,12 @@ def fold(batch: Batch, policy: ActivityPolicy) -> Effect:
 class _Folding:
     """The effect of one batch while it comes about."""
 
-    def __init__(self, shard_id: str, policy: ActivityPolicy) -> None:
+    def __init__(self, shard_id: str, policy: ActivityPolicy, known: Faces | None) -> None:
         self._shard_id = shard_id
         self._policy = policy
+        self._known = known
         self._meanings = meanings_of(policy)
+        self._by_arrival, self._skew_ms = self._meanings.by_arrival, self._meanings.skew_ms
         self._activities: dict[Identity, _Rank] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._endpoints_again: dict[str, list[Endpoint]] = {}
@@ -71,38 +89,26 @@ class _Folding:
         """Without its time to the latest."""
         self._receipts: list[Receipt] = []
         self._conversions: dict[Conversion, None] = {}
+        self._touches: dict[str, Touch] = {}
+        self._faces: dict[str, tuple[int, ...]] = {}
         self._dead_letters: list[DeadLetter] = []
 
-    def take(self, records: Iterable[Record]) -> None:
+    def take(self, records: Sequence[Record]) -> None:
         """Takes ordinary events by what they show, then all others by their reading. To be called
         once."""
-        unusual: list[Record] = []
-        sightings = Sightings()
+        unusual: set[int] = set()
+        sightings = Sightings(self._known)
         meaning_of, sighting_of = self._meanings.of, sightings.of
-        by_arrival, skew_ms = self._meanings.by_arrival, self._meanings.skew_ms
-        for record in records:
-            try:
-                event = decode_plain_event(record.data)
-            except UNUSUAL:
-                unusual.append(record)
-                continue
+        for record, event in self._take_known(records, unusual):
             meaning = meaning_of(event.event_type)
             refused = meaning.of_message or len(record.data) > RECORD_BYTES_MAX
-            sighting = None if refused else sighting_of(event)
+            sighting = None if refused else sighting_of(shown_by(event))
             if sighting is None:
-                unusual.append(record)
+                unusual.add(id(record))
                 continue
-            # What arrival_of and its clamp do, for times that are known to be usable.
-            stated, kinesis_ms = event.arrival_timestamp, record.arrival_ms
-            latest_ms = (stated if stated < kinesis_ms else kinesis_ms) + skew_ms
-            arrival_ms = stated if stated < latest_ms else latest_ms
+            arrival_ms, at_ms = self._times_of(event, record)
             if arrival_ms > sighting.at_ms:
                 sighting.at_ms = arrival_ms
-            at_ms = event.event_timestamp
-            if by_arrival:
-                at_ms = arrival_ms
-            elif at_ms > latest_ms:
-                at_ms = latest_ms
             if meaning.active and at_ms >= sighting.active_ms:
                 if at_ms > sighting.active_ms or event.event_type > sighting.active_type:
                     sighting.active_type = event.event_type
@@ -111,14 +117,75 @@ class _Folding:
                 self._convert(meaning, at_ms, sighting)
         for sighting in sightings.found:
             self._settle(sighting)
-        self.take_carefully(unusual)
+        if unusual:
+            self.take_carefully([record for record in records if id(record) in unusual])
+
+    def _take_known(
+        self, records: Iterable[Record], unusual: set[int]
+    ) -> list[tuple[Record, PlainEvent]]:
+        """Takes ordinary events that show a known face and mean nothing besides; returns the other
+        ordinary ones. What is no ordinary event goes to `unusual`, by its `id`."""
+        others: list[tuple[Record, PlainEvent]] = []
+        meaning_of, touches = self._meanings.of, self._touches
+        knows = self._known.knows if self._known is not None else None
+        for record in records:
+            data = record.data
+            try:
+                event = decode_plain_event(data)
+            except UNUSUAL:
+                unusual.add(id(record))
+                continue
+            client_id, app_id, source = shown_by(event)
+            meaning = meaning_of(event.event_type)
+            # The client is a part of the print: one without id is in none.
+            if (
+                knows is None
+                or not knows(client_id or "", app_id, source)
+                or client_id is None
+                or meaning.is_about_more
+                or len(data) > RECORD_BYTES_MAX
+            ):
+                others.append((record, event))
+                continue
+            seen_ms, active_ms = self._times_of(event, record)
+            if source is None:
+                seen_ms = NEVER_MS  # it says nothing of how the endpoint looks
+            if not meaning.active:
+                active_ms = NEVER_MS
+            known = touches.get(client_id)
+            if known is not None:
+                seen_ms, active_ms = max(known[0], seen_ms), max(known[1], active_ms)
+            touches[client_id] = (seen_ms, active_ms)
+        return others
+
+    def _times_of(self, event: PlainEvent, record: Record) -> tuple[int, int]:
+        """When an event arrived, and when what it tells of happened: what `arrival_of` and its
+        clamp say, for times that are known to be usable."""
+        stated, kinesis_ms = event.arrival_timestamp, record.arrival_ms
+        latest_ms = (stated if stated < kinesis_ms else kinesis_ms) + self._skew_ms
+        arrival_ms = stated if stated < latest_ms else latest_ms
+        if self._by_arrival:
+            return arrival_ms, arrival_ms
+        at_ms = event.event_timestamp
+        return arrival_ms, at_ms if at_ms < latest_ms else latest_ms
 
     def _settle(self, sighting: Sighting) -> None:
+        endpoint_id = sighting.endpoint_id
+        if sighting.faces and endpoint_id is not None and self._known is not None:
+            face, said = sighting.faces
+            if self._known.has(endpoint_id, said) or self._known.has(endpoint_id, face):
+                self._known.learn(endpoint_id, face)
+                seen_ms = NEVER_MS if sighting.source is None else sighting.at_ms
+                known = self._touches.get(endpoint_id, (NEVER_MS, NEVER_MS))
+                touch = max(known[0], seen_ms), max(known[1], sighting.active_ms)
+                self._touches[endpoint_id] = touch
+                return
+            self._faces[endpoint_id] = (*self._faces.get(endpoint_id, ()), face, said)
         endpoint = sighting.endpoint()
         if endpoint is not None:
             self._enter(endpoint)
         if sighting.active_ms != NEVER_MS:
-            rank = (sighting.active_ms, sighting.active_type, sighting.endpoint_id or "")
+            rank = (sighting.active_ms, sighting.active_type, endpoint_id or "")
             self._activate(sighting.identity, rank)
 
     def _convert(self, meaning: Meaning, at_ms: int, who: Sighting) -> None:
@@ -159,6 +226,8 @@ class _Folding:
         """What all that was taken changes."""
         for endpoint_id, same in self._endpoints_again.items():
             self._endpoints[endpoint_id] = merge_endpoints(same)
+            # It looked different from event to event.
+            self._faces.pop(endpoint_id, None)
         return Effect(
             activities=tuple(
                 [_activity(identity, rank) for identity, rank in self._activities.items()]
@@ -168,6 +237,8 @@ class _Folding:
             receipts=tuple(self._receipts),
             conversions=tuple(self._conversions),
             dead_letters=tuple(self._dead_letters),
+            touches=self._touches,
+            faces=self._faces,
         )
 
     def _activate(self, identity: Identity, rank: _Rank) -> None:

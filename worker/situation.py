@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from worker.drafts import quick
 from worker.holds import HOLD_MAX_MS, HOLDS
 from worker.lazily import lazy
 from worker.lifetimes import ttl_until
@@ -30,7 +31,7 @@ from worker.model import (
     address_hash_of,
 )
 from worker.moment import Moment
-from worker.quiet import closes_ms
+from worker.quiet import Hours, closes_in, hours_of
 from worker.receipts import did_not_arrive
 from worker.rules.facts import LazyContext, match_facts
 from worker.rules.messages import decorated
@@ -50,8 +51,14 @@ from worker.shares import variant_for
 
 DOLLAR = "USD"
 
+_new_decision = quick(Decision)
+
 _OF_THE_USER = ("matched", "all_opted_out", "deleted", "previous")
 """What is the same in every step of a look under one rule."""
+
+_GIVEN = ("view", "rules", "rule", "moment", "sends", "spending", "starting")
+_KEPT = (*_GIVEN, *_OF_THE_USER)
+_blank = object.__new__
 
 
 def undeliverable(endpoint: Endpoint) -> Reason | None:
@@ -88,18 +95,12 @@ class Situation:
 
     def before(self, episode: Episode | None) -> Situation:
         """The same, with the episode as a step left it."""
-        following = Situation(
-            view=self.view,
-            rules=self.rules,
-            rule=self.rule,
-            moment=self.moment,
-            episode=episode,
-            sends=self.sends,
-            spending=self.spending,
-            starting=self.starting,
-        )
-        known = self.__dict__
-        following.__dict__.update((name, known[name]) for name in _OF_THE_USER if name in known)
+        following = _blank(Situation)
+        known, facts = self.__dict__, following.__dict__
+        for name in _KEPT:
+            if name in known:
+                facts[name] = known[name]
+        facts["episode"] = episode
         return following
 
     @property
@@ -116,6 +117,8 @@ class Situation:
     @lazy
     def previous(self) -> Episode | None:
         """The latest closed episode of this user under this rule."""
+        if not self.view.episodes:
+            return None
         closed = [
             episode
             for episode in self.view.episodes
@@ -137,7 +140,7 @@ class Situation:
     def all_opted_out(self) -> bool:
         """Has the user opted out on every address the ladder could use?"""
         channels = {stage.channel for stage in self.rule.stages}
-        reachable = [e for e in self.view.endpoints if e.channel in channels and e.address]
+        reachable = [e for e in self.view.endpoints if e.address and e.channel in channels]
         return bool(reachable) and all(e.opted_out or e.suppressed for e in reachable)
 
     @lazy
@@ -157,6 +160,8 @@ class Situation:
     def claims(self) -> tuple[Claim, ...]:
         """The claims already made for that stage of that episode."""
         assert self.episode is not None
+        if not self.view.claims:
+            return ()
         return tuple(
             claim
             for claim in self.view.claims
@@ -252,6 +257,8 @@ class Situation:
     def variant(self) -> Variant:
         """Which text of the stage the user gets; a retry keeps the text of the first call."""
         assert self.stage is not None
+        if len(self.stage.variants) == 1:
+            return self.stage.variants[0]
         known = {variant.name: variant for variant in self.stage.variants}
         forced = self.view.variants.get(self.stage.name)
         before = self.claims[0].variant if self.claims else forced
@@ -277,17 +284,18 @@ class Situation:
             return problem
 
     @lazy
+    def hours(self) -> Hours | None:
+        """The windows that hold for the stage, with where the user may be; None: none does."""
+        assert self.stage is not None
+        return hours_of(
+            self.view, self.stage.channel, self.rules.quiet_hours, timezone=self.rules.timezone
+        )
+
+    @lazy
     def closes_ms(self) -> int | None:
         """When quiet hours begin for the stage that may go out now, by the wall clock; None: not
         for a week."""
-        assert self.stage is not None
-        return closes_ms(
-            self.view,
-            self.stage.channel,
-            self.moment.wall_ms,
-            self.rules.quiet_hours,
-            timezone=self.rules.timezone,
-        )
+        return closes_in(self.hours, self.moment.wall_ms) if self.hours else None
 
     @property
     def ttl_ms(self) -> int | None:
@@ -344,7 +352,7 @@ class Situation:
             and episode.hold is not reason
             and reason is not Reason.RATE_WAIT
         )
-        return Decision(
+        return _new_decision(
             rule=self.rule.name,
             action=action,
             reason=reason,

@@ -38,9 +38,9 @@ class Layer:
 LAYERS: Mapping[str, Layer] = {
     # Pure and synchronous: data in, decision out.
     "core": Layer(
-        modules="model drafts errors events event_* recency addresses countries ladder guards"
-        " guards_* gunzip caps holds lazily lifetimes situation moment quiet money pace shares"
-        " silences retry receipts rules rules.*",
+        modules="model faces drafts errors events event_* recency addresses countries ladder guards"
+        " guards_* gunzip caps holds lazily lifetimes openings situation moment quiet money pace"
+        " shares silences retry receipts rules rules.*",
         never=frozenset({"asyncio"}) | AWS | STATE | WATCHING | OUTSIDE,
     ),
     "ports": Layer(

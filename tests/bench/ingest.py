@@ -62,7 +62,7 @@ async def measured(folder: Path, users: int, pages: int) -> tuple[float, float]:
     for number in range(pages):
         batch = page(chance, users, number)
         begun = process_time()
-        effect = fold(batch, policy)
+        effect = fold(batch, policy, store.faces)
         await store.apply(effect, batch, now_ms=batch.read_through_ms)
         between = process_time()
         for record in batch.records:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from worker.model import Channel, Endpoint, Message, UserView
 from worker.rules.document import read_document
 from worker.rules.facts import render_context
+from worker.rules.finishing import _bytes_at_most
 from worker.rules.forms import Form
 from worker.rules.messages import EmailMessage, PushMessage, SmsMessage, decorated
 from worker.rules.ruleset import LegalText, TemplateProblem
@@ -325,3 +327,17 @@ def test_a_longer_text_never_has_fewer_parts(body: str, char: str) -> None:
 def test_the_tables_are_those_of_the_standard() -> None:
     assert not GSM & GSM_EXTENDED
     assert len(GSM) == 128 - 1  # seven bits, of which one sign leads to the extension table
+
+
+@given(
+    st.none() | st.text(max_size=20),
+    st.text(max_size=60) | st.text('\x00"\\', max_size=60),
+    st.none() | st.text(max_size=20),
+    st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=4),
+)
+def test_no_push_is_longer_than_it_is_taken_for(
+    title: str | None, body: str, url: str | None, data: dict[str, str]
+) -> None:
+    message = Message(title=title, body=body, url=url, data=data)
+    payload = json.dumps([title, body, url, data], ensure_ascii=False)
+    assert len(payload.encode()) <= _bytes_at_most(message)

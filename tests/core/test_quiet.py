@@ -16,8 +16,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from worker.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Channel, Endpoint, UserView
+from worker.openings import SEARCH_MS_MAX
 from worker.quiet import (
-    SEARCH_MS_MAX,
     Held,
     Zone,
     ZoneSource,

@@ -8,6 +8,7 @@ import pytest
 
 from tests.kinesis.fake_kinesis import NOW_MS, Body, FakeKinesis, error
 from tests.kinesis.reading import State, Worker
+from worker.kinesis.reader import IDLE_ANSWERS_MIN
 from worker.kinesis.source import LISTING_SECONDS
 from worker.model import DAY_MS, MINUTE_MS, Position
 
@@ -40,6 +41,19 @@ async def test_a_shard_that_is_caught_up_is_asked_at_the_poll_interval(
         await worker.clock.advance(7)
 
     assert pauses(service) == pytest.approx([2.5] * 4)
+
+
+async def test_a_shard_that_stays_empty_is_asked_half_as_often_until_it_gives_something(
+    worker: Worker, service: FakeKinesis
+) -> None:
+    async with worker.reading(State(), poll_seconds=1):
+        await worker.clock.advance(20)
+        service.put(FIRST, "a")
+        await worker.clock.advance(6)
+
+    assert pauses(service)[: IDLE_ANSWERS_MIN - 1] == pytest.approx([1] * (IDLE_ANSWERS_MIN - 1))
+    assert pauses(service)[IDLE_ANSWERS_MIN:14] == pytest.approx([2] * (14 - IDLE_ANSWERS_MIN))
+    assert pauses(service)[-4:] == pytest.approx([1] * 4)
 
 
 async def test_a_large_answer_is_followed_by_the_pause_its_bytes_cost(

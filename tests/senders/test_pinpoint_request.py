@@ -16,6 +16,7 @@ from worker.sandbox.pinpoint_checks import faults_of
 from worker.senders.braces import literal
 from worker.senders.pinpoint_request import (
     Origin,
+    _is_alike,
     call_kind,
     message_request,
 )
@@ -230,3 +231,21 @@ def test_another_time_to_live_or_a_title_too_few_is_another_call() -> None:
     untitled = replace(delivery("token-3", message=Message(body="b")), ttl_ms=60_000)
     assert len({call_kind(one) for one in (mine, longer, untitled, delivery("token-4"))}) == 4
     assert call_kind(mine) == call_kind(replace(mine, address="token-5"))
+
+
+SOME = st.builds(
+    lambda channel, title, url, data, ttl_ms: replace(
+        delivery("a", channel=channel, message=Message(title=title, body="b", url=url, data=data)),
+        ttl_ms=ttl_ms,
+    ),
+    st.sampled_from(Channel),
+    st.sampled_from([None, "", "t"]),
+    st.sampled_from([None, "", "shop://a"]),
+    st.sampled_from([{}, {"k": "v"}, {"k": "v", "a": "b"}, {"a": "b", "k": "v"}]),
+    st.sampled_from([None, 60_000]),
+)
+
+
+@given(SOME, SOME)
+def test_alike_are_deliveries_of_one_kind(one: Delivery, other: Delivery) -> None:
+    assert _is_alike(one, other) == (call_kind(one) == call_kind(other))

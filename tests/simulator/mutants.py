@@ -200,11 +200,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "P2 P3 P4 P5",
         Edit(
             (sqlite.SqliteStore, "apply"),
-            "with self._database.transaction() as connection:",
-            "with self._database.transaction() as connection:\n"
+            "with self._touching() as connection:",
+            "with self._touching() as connection:\n"
             "        from worker.store.intake import _move_position\n"
             "        _move_position(connection, batch)\n"
-            "    with self._database.transaction() as connection:",
+            "    with self._touching() as connection:",
         ),
         faults="kill_after_commit kill_before_commit",
         wants=_plain,
@@ -240,11 +240,22 @@ MUTANTS: tuple[Mutant, ...] = (
         "P1 P7",
         Edit(
             (sqlite.SqliteStore, "sweep"),
-            "transaction(durable=True)",
-            "transaction()",
+            "_touching(durable=True)",
+            "_touching()",
         ),
         faults="power_cut",
         wants=_never_resends,
+    ),
+    _mutant(
+        "looks before what is not folded yet",
+        "P3",
+        Edit(
+            (looks, "sweep_due"),
+            "if touches.catch_up_users(connection, list(recency)):",
+            "if False:",
+        ),
+        faults="event_twice",
+        wants=_plain,
     ),
     _mutant(
         "settle dropped when the store fails",
@@ -262,12 +273,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "P2",
         Edit(
             (sqlite.SqliteStore, "sweep"),
-            "    with self._database.transaction(durable=True) as connection:\n",
-            "    with self._database.transaction() as connection:\n"
+            "    with self._touching(durable=True) as connection:\n",
+            "    with self._touching() as connection:\n"
             "        rows = connection.execute(statements.DUE_USERS, (now_ms, 999)).fetchall()\n"
             "        gone = [(None, row[0]) for row in rows]\n"
             "        connection.executemany(statements.SET_DUE, gone)\n"
-            "    with self._database.transaction(durable=True) as connection:\n"
+            "    with self._touching(durable=True) as connection:\n"
             "        back = [(now_ms, row[0]) for row in rows]\n"
             "        connection.executemany(statements.SET_DUE, back)\n",
         ),

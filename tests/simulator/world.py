@@ -15,6 +15,7 @@ from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 from tests.simulator import edges
 from tests.simulator.clock import WorkerClock, WorldTime
@@ -50,6 +51,7 @@ from tests.simulator.surroundings import (
 from worker.kinesis.source import ANSWERS_IN_MEMORY_MAX
 from worker.sandbox.stream_values import Behaviour, TrimmedPosition
 from worker.settings import Settings
+from worker.store import touches
 
 RETENTION_MS = (DAY_MS, DAY_MS, 7 * DAY_MS)
 POLL_MS = (5 * SECOND_MS, 30 * SECOND_MS, 2 * MINUTE_MS, 10 * MINUTE_MS)
@@ -63,6 +65,7 @@ SERVICES = (
 )
 """What e-mail and SMS are sent by."""
 PEOPLE = (3, 3, 3, 4, 4, 5, 6, 8)
+FOLD_AFTER_MS = (MINUTE_MS, 6 * HOUR_MS, 4 * DAY_MS)
 RELOAD_MS = 10 * SECOND_MS
 WAITS_MAX = 20
 """How often a dropped task may try to wait once more."""
@@ -348,7 +351,9 @@ def play(
     The settings of the story tell under `bugs` of what no world may cause: an exception nobody
     foresaw, a task that died of one, a look or a call that failed in the worker's own code.
     """
-    with folder_of_a_run() as folder, undisturbed() as lines, edges.simulated():
+    # Years pass in seconds: what a worker folds every minute waits for some hours here.
+    fold_after = patch.object(touches, "FOLD_AFTER_MS", FOLD_AFTER_MS[seed % len(FOLD_AFTER_MS)])
+    with folder_of_a_run() as folder, undisturbed() as lines, edges.simulated(), fold_after:
         world = World(seed, days, folder, without, also, shelf)
         world.settings.state.write_bytes(new_state())
         world.settings.state.chmod(0o600)

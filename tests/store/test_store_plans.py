@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.store.world import open_store
-from worker.store import policy_statements, queries, statements
+from worker.store import policy_statements, queries, statements, touch_statements
 from worker.store.sqlite import SqliteStore
 
 GROWING = {"users", "endpoints", "suppressions", "episodes", "claims", "journal", "dead_letters"}
@@ -40,7 +40,7 @@ ENDS_EARLY = {
 
 STATEMENTS = {
     name: value
-    for module in (statements, policy_statements, queries)
+    for module in (statements, policy_statements, queries, touch_statements)
     for name, value in vars(module).items()
     if isinstance(value, str)
     and not name.startswith("_")
@@ -67,7 +67,7 @@ def scans(plan: list[str]) -> set[str]:
     """The growing tables a plan reads whole. An alias is not the table's name, so every SCAN of
     something unknown counts too."""
     small = {"wanted", "seen", "streams", "positions", "sqlite_master", "CONSTANT"}
-    small |= {"rule_sets", "ladders", "spends", "silences", "early_reports"}
+    small |= {"rule_sets", "ladders", "spends", "silences", "early_reports", "touched", "t"}
     found = {match[1] for step in plan if (match := re.match(r"SCAN (?:temp\.)?(\w+)", step))}
     return found - small
 

@@ -7,12 +7,16 @@ makes a batch of what is found here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Final
 
+from worker.drafts import draft_of
 from worker.kinesis import kpl
 from worker.kinesis.observer import SourceObserver
 from worker.kinesis.stream import RECORDS_MAX
 from worker.kinesis.wire import Answer, WireRecord
 from worker.model import Record
+
+_RecordDraft: Final = draft_of(Record)
 
 
 def unseen(records: Sequence[WireRecord], after: str | None) -> Sequence[WireRecord]:
@@ -33,25 +37,32 @@ def user_records(
     A record without arrival time (the service may leave it out) is taken to arrive when asked for.
     """
     found: list[Record] = []
+    add, magic = found.append, kpl.MAGIC
     for record in records:
-        seconds = record.approximate_arrival_timestamp
+        seconds, data = record.approximate_arrival_timestamp, record.data
         arrival_ms = asked_at_ms if seconds is None else round(seconds * 1_000)
-        users: tuple[kpl.UserRecord, ...] = ((record.partition_key, record.data),)
         # Asked here first, for one call less on every record of a stream without aggregates.
-        if record.data.startswith(kpl.MAGIC):
-            inner = kpl.user_records(record.data)
+        if data.startswith(magic):
+            inner = kpl.user_records(data)
             if inner is not None:
                 observer.deaggregated(user_records=len(inner))
-                users = inner
-        for key, data in users:
-            found.append(
-                Record(
-                    data=data,
-                    sequence_number=record.sequence_number,
-                    arrival_ms=arrival_ms,
-                    partition_key=key,
-                )
-            )
+                found += [
+                    Record(
+                        data=user_data,
+                        sequence_number=record.sequence_number,
+                        arrival_ms=arrival_ms,
+                        partition_key=key,
+                    )
+                    for key, user_data in inner
+                ]
+                continue
+        made: Any = _RecordDraft()
+        made.data = data
+        made.sequence_number = record.sequence_number
+        made.arrival_ms = arrival_ms
+        made.partition_key = record.partition_key
+        made.__class__ = Record
+        add(made)
     return tuple(found)
 
 

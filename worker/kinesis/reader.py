@@ -33,6 +33,10 @@ ITERATOR_USE_MAX_SECONDS = 240.0
 EAGER_EMPTY_ANSWERS_MAX = 10
 """Empty answers in a row that are followed up at full speed. A gap in a shard takes several; a
 shard that says it is behind and has nothing must not use up the reads of all its consumers."""
+IDLE_ANSWERS_MIN = 10
+IDLE_POLLS = 2
+"""A shard that is caught up and gave nothing so many times in a row is asked half as often: asking
+is all that an idle stream costs."""
 TRIM_SUSPECT_ANSWERS_MIN = 10
 """Empty answers in a row, all a whole retention behind, after which the position counts as
 trimmed."""
@@ -192,10 +196,13 @@ class ShardReader:
     def _spacing_seconds(self, answer: Answer, size_bytes: int, behind: bool) -> float:
         pace = self._desk.pace
         self._empties = 0 if answer.records else self._empties + 1
-        hurry = behind and self._empties <= EAGER_EMPTY_ANSWERS_MAX
-        return max(
-            pace.call_seconds if hurry else pace.poll_seconds, size_bytes / pace.bytes_per_second
-        )
+        if behind and self._empties <= EAGER_EMPTY_ANSWERS_MAX:
+            pause_seconds = pace.call_seconds
+        elif not behind and self._empties >= IDLE_ANSWERS_MIN:
+            pause_seconds = IDLE_POLLS * pace.poll_seconds
+        else:
+            pause_seconds = pace.poll_seconds
+        return max(pause_seconds, size_bytes / pace.bytes_per_second)
 
     # --- iterators ----------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from worker.faces import Faces
 from worker.model import (
     DAY_MS,
     HOUR_MS,
@@ -58,6 +59,12 @@ class MemoryStore:
         self._positions: dict[str, dict[str, Position]] = {}
         self._silences: list[Silence] = []
         self._standing: tuple[Silence, ...] = ()
+        self._faces = Faces()
+
+    @property
+    def faces(self) -> Faces:
+        """See ports.Store. None is ever learnt: what is told in full costs little here."""
+        return self._faces
 
     async def positions(self, stream: StreamIdentity) -> StreamMemory:
         """See ports.Store."""

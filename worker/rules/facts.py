@@ -8,6 +8,7 @@ the one before it speaks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Final, SupportsIndex
@@ -33,6 +34,8 @@ _SAID_BY_ENDPOINTS: Final[Mapping[str, Callable[[Endpoint], str | None]]] = {
     name: attrgetter(name)
     for name in ("country", "region", "locale", "platform", "timezone", "app")
 }
+PATHS_CACHED_MAX: Final = 1_024
+
 BUILT_IN: Final = (*_SAID_BY_ENDPOINTS, "channel")
 """Facts that are always our own."""
 
@@ -152,6 +155,11 @@ class LazyContext(Mapping[str, object]):
     def __getitem__(self, name: str) -> object:
         return self._context()[name]
 
+    def value_of(self, path: tuple[str, ...]) -> str | None:
+        """The value a path leads to, as it is written into a text; None when the user has none, or
+        when there is no such path."""
+        return _reader_of(path)(self._view)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._context())
 
@@ -162,6 +170,32 @@ class LazyContext(Mapping[str, object]):
         if self._made is None:
             self._made = render_context(self._view)
         return self._made
+
+
+@lru_cache(maxsize=PATHS_CACHED_MAX)
+def _reader_of(path: tuple[str, ...]) -> Callable[[UserView], str | None]:
+    group, name = path[0], path[-1]
+    if path == ("User", "UserId"):
+        return attrgetter("user_id")
+    if path == ("User", "UserAttributes", name):
+        return lambda view: _written(view.endpoints, "user_attributes", name)
+    if path == ("Attributes", name):
+        return lambda view: _written(view.endpoints, "attributes", name)
+    if path == (group, name) and group in ("Demographic", "Location"):
+        fact = name.lower()
+        if name in (CONTEXT_SHAPE[group] or ()):
+            return lambda view: _newest(view.endpoints, fact)
+    return lambda _: None
+
+
+def _written(endpoints: Sequence[Endpoint], kind: str, name: str) -> str | None:
+    """The values of an attribute, as `Values` are written; None when none of them says anything."""
+    for endpoint in reversed(endpoints):
+        attributes: Attributes | None = getattr(endpoint, kind)
+        if attributes and name in attributes:
+            values = attributes[name]
+            return ", ".join(values) if any(map(str.strip, values)) else None
+    return None
 
 
 class Group:

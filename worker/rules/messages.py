@@ -4,14 +4,10 @@ Each may have other texts per locale, and gets what the law of the user's countr
 
 A rendered message is ready for the provider or it is refused: nothing empty, nothing longer than
 the provider takes. What no user's values can mend is refused when the rules are read.
-
-Sizes: Amazon Pinpoint developer guide, "Quotas" (push 4 KB, e-mail 600,000
-characters); user guide, "SMS character limits" (1,600 characters, 630 outside GSM 03.38).
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -29,25 +25,31 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
+from worker.drafts import quick
 from worker.model import Channel, Message
-from worker.rules import sms
 from worker.rules.facts import Group
+from worker.rules.finishing import (
+    email_fits,
+    filled,
+    line,
+    link,
+    made,
+    push_fits,
+    sms_text,
+    stripped,
+    subject_line,
+)
 from worker.rules.forms import Form, HtmlText, Name, PlainText, refused
 from worker.rules.locales import TAG_PATTERN, best, normal, parse_tag
 from worker.rules.problems import Refused
 from worker.rules.ruleset import LegalText, TemplateProblem
 from worker.rules.templates import Text
 
-PUSH_BYTES_MAX = 4_096 - 512
-"""Our share of the 4 KB a push may hold; the rest is for the provider's own envelope."""
-EMAIL_CHARS_MAX = 600_000
-SUBJECT_CHARS_MAX = 900
-SMS_GSM_UNITS_MAX = 1_600
-SMS_UNICODE_UNITS_MAX = 630
 DATA_KEYS_MAX = 50
 LOCALES_MAX = 100
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"]+")
+_new_message = quick(Message)
+
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
 
 
@@ -65,68 +67,8 @@ def _held_to(finish: Callable[[str, str], object], name: str) -> AfterValidator:
     return AfterValidator(held)
 
 
-def _filled(name: str, text: str) -> str:
-    if not text.strip():
-        raise TemplateProblem(f"the {name} comes out empty; give it fixed text")
-    return text
-
-
-def _stripped(name: str, text: str) -> str:
-    return _filled(name, text).strip()
-
-
-def _line(name: str, text: str) -> str:
-    """One line: a line break in a value could otherwise begin a mail header of its own."""
-    return " ".join(_filled(name, text).split())
-
-
-def _subject(name: str, text: str) -> str:
-    subject = _line(name, text)
-    _bounded(name, len(subject), SUBJECT_CHARS_MAX, "characters")
-    return subject
-
-
-def _sms(name: str, text: str) -> str:
-    body = _stripped(name, text)
-    units = sms.units(body)
-    if sms.is_gsm(body):
-        _bounded("SMS", units, SMS_GSM_UNITS_MAX, "characters")
-    else:
-        _bounded("SMS with characters outside GSM", units, SMS_UNICODE_UNITS_MAX, "characters")
-    return body
-
-
-def _url(name: str, text: str) -> str:
-    url = text.strip()
-    if not _URL.fullmatch(url):
-        raise TemplateProblem(
-            f"the {name} comes out unusable; write scheme:..., such as https://shop.example, and "
-            "|urlencode after a value that may hold blanks"
-        )
-    return url
-
-
-def _bounded(name: str, size: int, size_max: int, unit: str) -> None:
-    if size > size_max:
-        raise TemplateProblem(
-            f"the {name} comes out at {size} {unit}, the provider takes {size_max}; shorten it, or "
-            "cut long values with |truncate(40)"
-        )
-
-
-def _push_fits(message: Message) -> None:
-    parts = [message.title, message.body, message.url, dict(message.data)]
-    payload = json.dumps(parts, ensure_ascii=False)
-    _bounded("push message", len(payload.encode("utf-8")), PUSH_BYTES_MAX, "bytes")
-
-
 def _least(text: Text) -> str:
     return text.fixed or ""
-
-
-def _email_fits(message: Message) -> None:
-    size = len(message.body) + len(message.html or "")
-    _bounded("e-mail", size, EMAIL_CHARS_MAX, "characters")
 
 
 def _tag(text: str) -> str:
@@ -155,14 +97,14 @@ _LOCALES: Final = (
     "else of its language; what is not stated there is as above."
 )
 
-_Title: TypeAlias = Annotated[PlainText, _held_to(_line, "title")]
-_Body: TypeAlias = Annotated[PlainText, _held_to(_stripped, "body")]
-_Url: TypeAlias = Annotated[PlainText, _held_to(_url, "url")]
+_Title: TypeAlias = Annotated[PlainText, _held_to(line, "title")]
+_Body: TypeAlias = Annotated[PlainText, _held_to(stripped, "body")]
+_Url: TypeAlias = Annotated[PlainText, _held_to(link, "url")]
 _Data: TypeAlias = Annotated[dict[Name, PlainText], Field(max_length=DATA_KEYS_MAX)]
-_Subject: TypeAlias = Annotated[PlainText, _held_to(_subject, "subject")]
-_MailText: TypeAlias = Annotated[PlainText, _held_to(_filled, "text")]
-_MailHtml: TypeAlias = Annotated[HtmlText, _held_to(_filled, "html")]
-_SmsBody: TypeAlias = Annotated[PlainText, _held_to(_sms, "body")]
+_Subject: TypeAlias = Annotated[PlainText, _held_to(subject_line, "subject")]
+_MailText: TypeAlias = Annotated[PlainText, _held_to(filled, "text")]
+_MailHtml: TypeAlias = Annotated[HtmlText, _held_to(filled, "html")]
+_SmsBody: TypeAlias = Annotated[PlainText, _held_to(sms_text, "body")]
 
 
 class _Texts(Form):
@@ -237,25 +179,25 @@ class PushMessage(_Localized):
     )
 
     def rendered(self, context: Mapping[str, object]) -> Message:
-        message = Message(
-            title=_line("title", self.title.render(context)),
-            body=_stripped("body", self.body.render(context)),
-            url=_url("url", self.url.render(context)) if self.url else None,
+        message = _new_message(
+            title=made(line, "title", self.title, context),
+            body=made(stripped, "body", self.body, context),
+            url=made(link, "url", self.url, context) if self.url else None,
             data={key: text.render(context) for key, text in self.data.items()},
         )
-        _push_fits(message)
+        push_fits(message)
         return message
 
     @model_validator(mode="after")
     def _fits_somebody(self) -> Self:
         """The parts share one bound; what a value adds is not known and counts as nothing."""
         try:
-            _push_fits(_least_of(self))
+            push_fits(_least_of(self))
         except TemplateProblem as problem:
             raise refused(str(problem)) from problem
         for tag, texts in self.locales.items():
             try:
-                _push_fits(_least_of(self._with(texts)))
+                push_fits(_least_of(self._with(texts)))
             except TemplateProblem as problem:
                 raise _at_locale(tag, texts, problem) from problem
         return self
@@ -293,12 +235,12 @@ class EmailMessage(_Localized):
     )
 
     def rendered(self, context: Mapping[str, object]) -> Message:
-        message = Message(
-            title=_subject("subject", self.subject.render(context)),
-            body=_filled("text", self.text.render(context)) if self.text else "",
-            html=_filled("html", self.html.render(context)) if self.html else None,
+        message = _new_message(
+            title=made(subject_line, "subject", self.subject, context),
+            body=made(filled, "text", self.text, context) if self.text else "",
+            html=made(filled, "html", self.html, context) if self.html else None,
         )
-        _email_fits(message)
+        email_fits(message)
         return message
 
 
@@ -317,7 +259,7 @@ class SmsMessage(_Localized):
     )
 
     def rendered(self, context: Mapping[str, object]) -> Message:
-        return Message(body=_sms("body", self.body.render(context)))
+        return _new_message(body=made(sms_text, "body", self.body, context))
 
 
 MessageForm: TypeAlias = PushMessage | EmailMessage | SmsMessage
@@ -342,14 +284,14 @@ def decorated(message: Message, channel: Channel, legal: Sequence[LegalText]) ->
     suffix = "".join(text.suffix for text in legal)
     match channel:
         case Channel.SMS:
-            return replace(message, body=_sms("body", prefix + message.body + suffix))
+            return replace(message, body=sms_text("body", prefix + message.body + suffix))
         case Channel.PUSH:
-            title = _line("title", prefix + (message.title or ""))
-            push = replace(message, title=title, body=_stripped("body", message.body + suffix))
-            _push_fits(push)
+            title = line("title", prefix + (message.title or ""))
+            push = replace(message, title=title, body=stripped("body", message.body + suffix))
+            push_fits(push)
             return push
         case Channel.EMAIL:
-            subject = _subject("subject", prefix + (message.title or ""))
+            subject = subject_line("subject", prefix + (message.title or ""))
             mail = replace(message, title=subject)
             if suffix:
                 mail = replace(
@@ -357,7 +299,7 @@ def decorated(message: Message, channel: Channel, legal: Sequence[LegalText]) ->
                     body=_text_and(message.body, suffix),
                     html=_html_and(message.html, suffix),
                 )
-            _email_fits(mail)
+            email_fits(mail)
             return mail
 
 

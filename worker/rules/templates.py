@@ -34,7 +34,8 @@ from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
 
-from worker.rules.facts import CONTEXT_SHAPE, Group, Values
+from worker.rules.facts import CONTEXT_SHAPE, Group, LazyContext, Values
+from worker.rules.plain_texts import Piece, joined, pieces_of
 from worker.rules.problems import Finding, Refused, nearest, not_allowed, quoted
 from worker.rules.ruleset import TemplateProblem
 
@@ -88,11 +89,17 @@ class Text:
     """The text itself when it is the same for everybody."""
     source: str
     """As it is written."""
+    pieces: tuple[Piece, ...] | None = field(compare=False, repr=False)
+    """Those of a text that has nothing but words and values."""
 
     def render(self, context: Mapping[str, object]) -> str:
         """The text for one user. Raises TemplateProblem, which names variables but no values."""
         if self.fixed is not None:
             return self.fixed
+        if self.pieces is not None and isinstance(context, LazyContext):
+            text = joined(self.pieces, context.value_of)
+            if text is not None and len(text) <= RENDERED_CHARS_MAX:
+                return text
         try:
             return _within_bounds(self._template.generate(context))
         except _TooMuch as error:
@@ -251,8 +258,10 @@ def _compile(source: str, environment: Environment) -> Text:
         for loop in list(tree.find_all(nodes.For)):
             few = nodes.Filter(loop.iter, _LOOP_FILTER, [], [], None, None, lineno=loop.lineno)
             loop.iter = few
+        pieces = None if environment.autoescape else pieces_of(tree)
         template = environment.from_string(tree)
-        return Text(template, template.render() if _is_fixed(tree) else None, source)
+        fixed = template.render() if _is_fixed(tree) else None
+        return Text(template, fixed, source, pieces)
     except TemplateSyntaxError as error:
         raise Refused(Finding(_syntax_message(error, source), error.lineno - 1)) from error
     except UndefinedError as error:

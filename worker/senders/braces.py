@@ -14,7 +14,7 @@ _BRACE_BEFORE_BRACE = re.compile(r"\{(?=\{)")
 def literal(text: str) -> str:
     """The text with `{{` made `{ {`. A space stays within the GSM alphabet, so the guard never
     makes an SMS longer than by itself."""
-    return _guard(text, "{ ")
+    return text if "{{" not in text else _guard(text, "{ ")
 
 
 def literal_html(html: str) -> str:

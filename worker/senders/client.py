@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias
 
+import aiobotocore
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, NoRegionError
 
+from worker import __version__
 from worker.errors import SettingsError
 
 CONNECT_TIMEOUT_SECONDS = 3.0
@@ -22,6 +24,9 @@ CONNECT_TIMEOUT_SECONDS = 3.0
 
 IDLE_CONNECTION_SECONDS = 12
 """AWS hangs up after 20: a request on a connection that is just dying is uncertain."""
+
+USER_AGENT = f"comeback/{__version__} aiobotocore/{aiobotocore.__version__}"
+"""Ours, for the SDK puts its own together anew for every call, twice: a tenth of its time."""
 
 Client: TypeAlias = Any
 """An aiobotocore client; the library ships no types."""
@@ -43,6 +48,7 @@ async def open_client(
         read_timeout=call_timeout_seconds,
         connector_args={"keepalive_timeout": IDLE_CONNECTION_SECONDS},
         parameter_validation=False,
+        user_agent=USER_AGENT,
     )
     # botocore itself knows AWS_DEFAULT_REGION only; ECS and Lambda set AWS_REGION.
     region = os.environ.get("AWS_REGION") or None

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from worker.drafts import quick
 from worker.model import (
     Channel,
     Delivery,
@@ -41,6 +42,9 @@ class MessageResponse(msgspec.Struct, frozen=True, rename="pascal"):
 
     result: dict[str, AddressResult]
 
+
+_read = msgspec.json.Decoder(MessageResponse).decode
+_new_sent = quick(Sent)
 
 KNOWN_STATUSES = frozenset(
     {
@@ -104,8 +108,7 @@ def outcome_of(delivery: Delivery, result: AddressResult | None) -> Outcome:
     if result is None:
         return Uncertain(send_id=send_id, detail="missing_result")
     if result.delivery_status == "SUCCESSFUL":
-        token = result.updated_token or None
-        return Sent(send_id=send_id, message_id=result.message_id, updated_token=token)
+        return _taken(delivery, result)
     detail = _detail(result)
     match result.delivery_status:
         case "THROTTLED":
@@ -121,6 +124,14 @@ def outcome_of(delivery: Delivery, result: AddressResult | None) -> Outcome:
             return Rejected(send_id=send_id, detail=detail)
         case _:
             return Uncertain(send_id=send_id, detail=detail)
+
+
+def _taken(delivery: Delivery, result: AddressResult) -> Sent:
+    return _new_sent(
+        send_id=delivery.claim.send_id,
+        message_id=result.message_id,
+        updated_token=result.updated_token or None,
+    )
 
 
 def _permanent(delivery: Delivery, message: str, detail: str) -> Outcome:
@@ -146,7 +157,14 @@ def outcomes_of(deliveries: Sequence[Delivery], body: bytes) -> list[Outcome]:
     An answer that cannot be read leaves every delivery uncertain: Pinpoint did take the call.
     """
     try:
-        response = msgspec.json.decode(body, type=MessageResponse)
+        response = _read(body)
     except (ValueError, RecursionError):
         return uncertain(deliveries, "unreadable_answer")
-    return [outcome_of(delivery, response.result.get(delivery.address)) for delivery in deliveries]
+    outcomes: list[Outcome] = []
+    for delivery in deliveries:
+        result = response.result.get(delivery.address)
+        if result is not None and result.delivery_status == "SUCCESSFUL":
+            outcomes.append(_taken(delivery, result))
+        else:
+            outcomes.append(outcome_of(delivery, result))
+    return outcomes

@@ -75,33 +75,56 @@ def message_request(deliveries: Sequence[Delivery], origin: Origin) -> bytes:
     can smuggle in and UTF-8 cannot carry.
     """
     first = deliveries[0]
-    assert all(call_kind(delivery) == call_kind(first) for delivery in deliveries), (
-        "one call, one kind"
-    )
+    assert all(_is_alike(delivery, first) for delivery in deliveries), "one call, one kind"
     texts = {(delivery.message.title, delivery.message.body) for delivery in deliveries}
     shared = len(texts) == 1
+    address_of = _address_alone if shared else _address_with_text
     body = {
         "MessageConfiguration": _configuration(first, origin, shared=shared),
-        "Addresses": {
-            delivery.address: _address(delivery, shared=shared) for delivery in deliveries
-        },
+        "Addresses": {delivery.address: address_of(delivery) for delivery in deliveries},
     }
-    return msgspec.json.encode(body)
+    return _encode(body)
 
 
-def _address(delivery: Delivery, *, shared: bool) -> Json:
-    """The settings of one address; with its text, unless all of the call share one."""
-    address: Json = {
-        "ChannelType": delivery.channel_type,
-        "Context": {SEND_ID_KEY: delivery.claim.send_id},
-    }
-    if shared:
-        return address
-    assert delivery.claim.channel is Channel.PUSH, "only pushes of one call can differ in text"
-    texts = _texts(delivery.message)
+_encode = msgspec.json.Encoder().encode
+
+
+class _Address(msgspec.Struct, rename="pascal", omit_defaults=True):
+    """`AddressConfiguration` of botocore's model, as far as it is used."""
+
+    channel_type: str
+    context: dict[str, str]
+    body_override: str | None = None
+    title_override: str | None = None
+    substitutions: dict[str, list[str]] | None = None
+
+
+def _is_alike(one: Delivery, other: Delivery) -> bool:
+    """`call_kind(one) == call_kind(other)`."""
+    if one.claim.channel is not Channel.PUSH or other.claim.channel is not Channel.PUSH:
+        return call_kind(one) == call_kind(other)
+    if one.ttl_ms != other.ttl_ms:
+        return False
+    message, like = one.message, other.message
+    same_title = one.ttl_ms is None or (message.title is None) is (like.title is None)
+    return same_title and message.url == like.url and message.data == like.data
+
+
+def _address_alone(delivery: Delivery) -> _Address:
+    """The settings of one address of a call in which all share one text."""
+    return _Address(delivery.channel_type, {SEND_ID_KEY: delivery.claim.send_id})
+
+
+def _address_with_text(delivery: Delivery) -> _Address:
+    """The settings of one address, with its text."""
+    claim, message = delivery.claim, delivery.message
+    assert claim.channel is Channel.PUSH, "only pushes of one call can differ in text"
+    context = {SEND_ID_KEY: claim.send_id}
     if delivery.ttl_ms is None:
-        return address | {f"{name}Override": text for name, text in texts.items()}
-    return address | {"Substitutions": {name: [text] for name, text in texts.items()}}
+        title = None if message.title is None else literal(message.title)
+        return _Address(delivery.channel_type, context, literal(message.body), title)
+    texts = {name: [text] for name, text in _texts(message).items()}
+    return _Address(delivery.channel_type, context, substitutions=texts)
 
 
 def _texts(message: Message) -> dict[str, str]:

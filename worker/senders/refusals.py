@@ -48,7 +48,12 @@ class Refusals:
         make at most `2 n - 1` calls, `REFUSED_CALLS_MAX` when none is taken, and about `2 log2 n`
         for one poison address.
         """
-        answers = await _taken_apart(deliveries, call)
+        first = await call(deliveries)
+        sent = [answer for answer in first or () if isinstance(answer, Sent)]
+        if len(sent) == len(deliveries):
+            self._in_a_row[deliveries[0].claim.channel] = 0
+            return [*sent]
+        answers = await _taken_apart(deliveries, call, first)
         refused = [answer for answer in answers.values() if isinstance(answer, Refusal)]
         outcomes = {a.send_id: a for a in answers.values() if not isinstance(a, Refusal)}
         any_sent = any(isinstance(outcome, Sent) for outcome in outcomes.values())
@@ -70,14 +75,17 @@ class Refusals:
         }
 
 
-async def _taken_apart(deliveries: Sequence[Delivery], call: Call) -> dict[str, Outcome | Refusal]:
-    """Answers by send id; a refusal for those that were refused alone, or not tried any more."""
+async def _taken_apart(
+    deliveries: Sequence[Delivery], call: Call, first: Answers | None
+) -> dict[str, Outcome | Refusal]:
+    """Answers by send id; a refusal for those that were refused alone, or not tried any more.
+    `first` is what the call with all of them came to."""
     answers: dict[str, Outcome | Refusal] = {}
     refused_calls = 0
     parts = deque([deliveries])
     while parts and (answers or refused_calls < REFUSED_CALLS_MAX):
         part = parts.popleft()
-        result = await call(part)
+        result = first if part is deliveries else await call(part)
         if result is not None:
             answers.update((answer.send_id, answer) for answer in result)
             continue

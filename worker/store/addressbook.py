@@ -13,13 +13,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
 from worker.addresses import CHANNEL_TYPE_OF, normalise_address
 from worker.model import (
-    CHANNEL_OF_TYPE,
     Attributes,
     Channel,
     Endpoint,
@@ -29,6 +28,8 @@ from worker.model import (
 )
 from worker.store import statements
 from worker.store.connection import want
+from worker.store.endpoint_rows import endpoint_of
+from worker.store.touches import Touches
 
 FACTS = tuple(statements.ENDPOINT_FACTS.split(", "))
 USER_ID, CHANNEL_TYPE, ADDRESS = 0, 1, 2
@@ -70,6 +71,8 @@ class Changes:
     """Users about whom a fact changed, before and after a change of owner."""
     named: dict[str, str] = field(default_factory=dict)
     """Anonymous user to the real one, for endpoints that now have a user."""
+    newest: set[str] = field(default_factory=set)
+    """Endpoints that look just as they were told: nothing newer was known."""
 
     def note(self, old: Entry | None, new: Entry) -> None:
         """Takes one changed entry down."""
@@ -88,11 +91,14 @@ def hash_of(channel: Channel, address: str) -> str:
     return address_hash_of(normalise_address(CHANNEL_TYPE_OF.get(channel), address))
 
 
-def write_endpoints(connection: sqlite3.Connection, told: Sequence[Endpoint]) -> Changes:
+def write_endpoints(
+    connection: sqlite3.Connection, told: Sequence[Endpoint], touches: Touches
+) -> Changes:
     """Folds endpoint signals, one per endpoint, into the address book."""
     changes = Changes()
     if not told:
         return changes
+    touches.catch_up(connection, [endpoint.endpoint_id for endpoint in told])
     entries = read_entries(connection, told)
     touched: list[Entry] = []
     renewed: list[Entry] = []
@@ -111,10 +117,14 @@ def write_endpoints(connection: sqlite3.Connection, told: Sequence[Endpoint]) ->
             touched.append(new)
         if old is None or old.facts != new.facts:
             changes.note(old, new)
+        if old is None or endpoint.at_ms > old.at_ms:
+            changes.newest.add(endpoint.endpoint_id)
     connection.executemany(statements.PUT_ENTRY, map(_row, added))
     connection.executemany(statements.CHANGE_FACTS, map(_facts_row, renewed))
     connection.executemany(statements.CHANGE_REACH, map(_reach_row, moved))
     connection.executemany(statements.TOUCH_ENTRY, map(_time_row, touched))
+    arrived = [entry.address_hash for entry in (*added, *moved)]
+    touches.catch_up_addresses(connection, {key for key in arrived if key is not None})
     return changes
 
 
@@ -174,10 +184,17 @@ def suppress(
 
 
 def replace_token(
-    connection: sqlite3.Connection, *, user_id: str, address_hash: str, token: str, at_ms: int
+    connection: sqlite3.Connection,
+    touches: Touches,
+    *,
+    user_id: str,
+    address_hash: str,
+    token: str,
+    at_ms: int,
 ) -> None:
     """Puts the token a push service answered in the place of the one that was used. An endpoint
     that has another address by now, or another user, is left alone."""
+    touches.catch_up_users(connection, (user_id,))
     want(connection, (user_id,))
     for row in connection.execute(statements.ENDPOINTS_OF_OWNERS).fetchall():
         endpoint = endpoint_of(row)
@@ -189,36 +206,7 @@ def replace_token(
                 at_ms=max(at_ms, endpoint.at_ms + 1),
                 address=token,
             )
-            write_endpoints(connection, (changed,))
-
-
-def endpoint_of(row: Sequence[Any]) -> Endpoint:
-    """A row of ENDPOINTS_OF_OWNERS as the ladder sees it.
-
-    A push token names one installation of one app. When another user's endpoint showed it later,
-    the device changed hands, and this endpoint is dead for as long as that is so. Pinpoint did this
-    by itself (developer guide, "audience-define-auto-inactive"), the services that remain do not.
-    """
-    facts = dict(zip(FACTS, row[3:-2], strict=True))
-    is_push = CHANNEL_OF_TYPE.get(facts["channel_type"] or "") is Channel.PUSH
-    return Endpoint(
-        endpoint_id=row[1],
-        at_ms=row[2],
-        user_id=facts["user_id"],
-        channel_type=facts["channel_type"],
-        address=facts["address"],
-        active=False if row[-2] and is_push else _truth(facts["active"]),
-        opted_out=_truth(facts["opted_out"]),
-        timezone=facts["timezone"],
-        country=facts["country"],
-        region=facts["region"],
-        locale=facts["locale"],
-        platform=facts["platform"],
-        app=facts["app"],
-        attributes=_attributes(facts["attributes"]),
-        user_attributes=_attributes(facts["user_attributes"]),
-        suppressed=None if row[-1] is None else StopReason(row[-1]),
-    )
+            write_endpoints(connection, (changed,), touches)
 
 
 def _said(endpoint: Endpoint) -> tuple[Value, ...]:
@@ -262,18 +250,10 @@ def _flag(value: bool | None) -> int | None:
     return None if value is None else int(value)
 
 
-def _truth(value: int | None) -> bool | None:
-    return None if value is None else bool(value)
-
-
 def _attributes_text(attributes: Attributes | None) -> str | None:
     if attributes is None:
         return None
     return msgspec.json.encode(dict(attributes), order="sorted").decode()
-
-
-def _attributes(text: str | None) -> Attributes | None:
-    return None if text is None else msgspec.json.decode(text, type=dict[str, tuple[str, ...]])
 
 
 def _stamps_text(stamps: Mapping[str, int]) -> str | None:

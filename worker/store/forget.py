@@ -22,6 +22,7 @@ from worker.store import custody_statements as custody
 from worker.store import statements
 from worker.store.beside import connected_beside, writing_beside
 from worker.store.forgotten import NOBODY, endpoint_digest, user_digest
+from worker.store.touches import erase_touches
 
 TOMBSTONES_KEPT_MS = 400 * DAY_MS
 """No stream keeps records for longer than 365 days."""
@@ -106,6 +107,7 @@ def erase(
     names = [user_id, *map(anonymous_user_of, endpoint_ids)]
     stories = [_erase_story(connection, name, now_ms) for name in names]
     endpoints = _many(connection, custody.DROP_ENDPOINT, endpoint_ids)
+    erase_touches(connection, set(endpoint_ids))
     letters = _many(connection, custody.DROP_DEAD_LETTER, dead_letters)
     phones = set(endpoint_ids)
     if user_id.startswith(ANONYMOUS):

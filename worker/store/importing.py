@@ -39,6 +39,7 @@ from worker.store.intake import Incident, apply_effect, position_of
 from worker.store.lock import StateLock
 from worker.store.reading import open_read_only
 from worker.store.rulesets import read_in_force
+from worker.store.touches import Touches
 
 IMPORTS: Final = StreamIdentity(name="import:files", created_ms=0)
 """The stream files count as; the name of a Kinesis stream has no colon."""
@@ -129,6 +130,7 @@ class ImportBook:
         self.mode = mode
         """`alone`, `beside` a worker, or `dry`."""
         self._is_bulk = False
+        self._touches = Touches()
         self.endpoints_at_once = BESIDE_ENDPOINTS_MIN if mode == "beside" else ALONE_ENDPOINTS
         """How many the next `take` should be given."""
 
@@ -203,7 +205,12 @@ class ImportBook:
         """About so many are coming: chooses the quickest way to write them."""
         if self.mode != "alone" or endpoints < BULK_ENDPOINTS_MIN:
             return
-        with self._transaction() as connection:
+        with self._writing_down() as connection:
+            # What a killed worker left; the indexes it takes are about to go.
+            self._touches.begin(connection)
+            wall_ms = self._clock.now_ms()
+            while self._touches.fold_some(connection, wall_ms=wall_ms, at_once=True):
+                pass
             (known,) = connection.execute(ENDPOINTS_KNOWN).fetchone()
             if known <= 2 * endpoints:
                 bulk_indexes.drop(connection)
@@ -225,7 +232,7 @@ class ImportBook:
         if said.stops:
             self.complete()  # who holds the addresses is looked up
         began = self._clock.monotonic()
-        with self._transaction() as connection:
+        with self._writing_down() as connection:
             written = self._apply(connection, said, key)
         return written, self._pause(began, sum(map(len, said.rounds)))
 
@@ -235,7 +242,7 @@ class ImportBook:
             return
         places = list(upto.items())
         for first in range(0, len(places), PLACES_AT_ONCE):
-            with self._transaction() as connection:
+            with self._writing_down() as connection:
                 self._know_stream(connection)
                 for key, (offset, done) in places[first : first + PLACES_AT_ONCE]:
                     position = Position(shard_id=key, sequence_number=str(offset), ended=done)
@@ -277,7 +284,18 @@ class ImportBook:
             now_ms=now_ms,
             rearm_after_ms=in_force.rearm_after_ms if in_force is not None else None,
             count=count,
+            touches=self._touches,
+            wall_ms=now_ms,
         )
+
+    @contextmanager
+    def _writing_down(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._transaction() as connection:
+                yield connection
+        except BaseException:
+            self._touches.distrust()
+            raise
 
     def _know_stream(self, connection: sqlite3.Connection) -> None:
         if connection.execute(statements.STREAM_BORN, (IMPORTS.name,)).fetchone() is None:

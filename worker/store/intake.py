@@ -38,6 +38,7 @@ from worker.store.conversions import credit_conversions
 from worker.store.forgotten import without_forgotten
 from worker.store.journal import closing, tell
 from worker.store.receipts import senders_of, stop_messages, tell_receipts
+from worker.store.touches import Touches
 
 DEAD_LETTERS_MAX = 100_000
 """Rows kept; beyond it the oldest go."""
@@ -64,33 +65,49 @@ def apply_effect(
     now_ms: int,
     rearm_after_ms: int | None,
     count: Callable[[Incident, int], None],
+    touches: Touches,
+    wall_ms: int,
 ) -> Applied:
-    """Writes what a batch changes; `rearm_after_ms` None means that no rule waits for anybody."""
+    """Writes what a batch changes; `rearm_after_ms` None means that no rule waits for anybody.
+
+    Raises StaleFaces; then nothing was written.
+    """
+    touches.begin(connection, effect.touches)
     born = connection.execute(statements.STREAM_BORN, (batch.stream.name,)).fetchone()
     assert born is not None
     assert born[0] == batch.stream.created_ms, "positions() has not been asked about this stream"
     moments = {"now_ms": now_ms, "rearm_after_ms": rearm_after_ms}
     effect = without_forgotten(connection, effect)
-    changes = write_endpoints(connection, effect.endpoints)
+    touched = touches.take(connection, effect.touches, wall_ms=wall_ms)
+    changes = write_endpoints(connection, effect.endpoints, touches)
     look_again = changes.owners | write_stops(connection, effect.stops)
     look_again |= stop_messages(connection, effect.stops)
     seen, unknown = _resolve(connection, effect.activities)
     count(Incident.USER_MERGED, _merge(connection, changes, seen, now_ms))
+    touches.catch_up_users(connection, list(changes.named.values()))
     returned = _close_returned(connection, seen, now_ms)
     new, active = _move_recency(connection, rearm_after_ms) if seen else (0, 0)
     matched, concerned = tell_receipts(connection, effect.receipts)
     look_again |= concerned
     if look_again:
+        touches.catch_up_users(connection, list(look_again))
         want(connection, look_again)
         connection.execute(statements.LOOK_AGAIN, moments)
     credited = credit_conversions(connection, effect.conversions, now_ms=now_ms)
+    told = {endpoint.endpoint_id for endpoint in effect.endpoints}
+    calm = {
+        key: shown
+        for key, shown in effect.faces.items()
+        if key in changes.newest or key not in told
+    }
+    touches.learn(connection, calm, rearm_after_ms=rearm_after_ms)
     behind = _move_position(connection, batch)
     count(Incident.POSITION_BEHIND, behind)
     if not behind:
         dropped = _bury(connection, batch.stream.name, effect.dead_letters)
         count(Incident.DEAD_LETTER_DROPPED, dropped)
     return Applied(
-        users_active=active,
+        users_active=active + touched,
         users_new=new,
         episodes_returned=returned,
         receipts_matched=matched,

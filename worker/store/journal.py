@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import TypeAlias
 
 from worker.model import Action, Decision, EpisodeOutcome
 from worker.store import statements
@@ -23,6 +24,10 @@ CREDIT = "credit"
 """The action of a conversion: the episode has it to its credit, and is otherwise as it was."""
 
 _VALUES = attrgetter(*statements.JOURNAL_COLUMNS.split(", "))
+
+
+Row: TypeAlias = tuple[int | str | None, ...]
+"""Values of JOURNAL_COLUMNS. Plain text and no enums, which SQLite's adapter is slow to take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,19 +46,26 @@ class JournalEntry:
     outcome: str | None = None
 
 
-def entry_of(user_id: str, decision: Decision) -> JournalEntry:
+def row_of(user_id: str, decision: Decision) -> Row:
     """A decision of the ladder, as the journal keeps it."""
-    return JournalEntry(
-        at_ms=decision.at_ms,
-        user_id=user_id,
-        action=decision.action,
-        reason=decision.reason,
-        rule=decision.rule,
-        episode_id=decision.episode_id,
-        stage=decision.stage,
-        until_ms=decision.until_ms,
-        outcome=decision.outcome,
+    outcome = decision.outcome
+    return (
+        decision.at_ms,
+        user_id,
+        decision.rule,
+        decision.episode_id,
+        decision.stage,
+        decision.action.value,
+        decision.reason.value,
+        decision.until_ms,
+        None if outcome is None else outcome.value,
     )
+
+
+def failed_row(user_id: str, now_ms: int, again_ms: int) -> Row:
+    """A look that failed, and when there will be another."""
+    wait = Action.WAIT.value
+    return (now_ms, user_id, None, None, None, wait, LOOK_FAILED, again_ms, None)
 
 
 def closing(
@@ -75,4 +87,9 @@ def closing(
 
 def tell(connection: sqlite3.Connection, entries: Iterable[JournalEntry]) -> None:
     """Writes entries in the caller's transaction."""
-    connection.executemany(statements.TELL, map(_VALUES, entries))
+    tell_rows(connection, map(_VALUES, entries))
+
+
+def tell_rows(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """The same for rows."""
+    connection.executemany(statements.TELL, rows)

@@ -11,7 +11,6 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 
 import structlog
 
@@ -44,10 +43,20 @@ from worker.store import statements
 from worker.store.addressbook import replace_token, suppress
 from worker.store.connection import want
 from worker.store.intake import Incident
-from worker.store.journal import LOOK_FAILED, STOPPED_MID_CALL, JournalEntry, entry_of, tell
+from worker.store.journal import (
+    STOPPED_MID_CALL,
+    JournalEntry,
+    Row,
+    failed_row,
+    row_of,
+    tell,
+    tell_rows,
+)
 from worker.store.receipts import tell_early
+from worker.store.rulesets import read_in_force
 from worker.store.spends import add_spends, give_back
-from worker.store.views import read_views
+from worker.store.touches import Touches
+from worker.store.views import due_views
 
 LOOK_FAILED_AGAIN_MS = HOUR_MS
 """A user whose look failed, which is a bug, is looked at again after this long."""
@@ -61,9 +70,6 @@ LOOK_FAILED_KINDS_MAX = 100
 DETAIL_CHARACTERS_MAX = 500
 """Of a provider's own words, kept with the claim."""
 
-_EPISODE_VALUES = attrgetter(*statements.EPISODE_COLUMNS.split(", "))
-_CLAIM_VALUES = attrgetter(*statements.CLAIM_COLUMNS.split(", "))
-
 log = structlog.get_logger()
 
 
@@ -75,27 +81,24 @@ class _Written:
     episodes: list[Episode] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
-    journal: list[JournalEntry] = field(default_factory=list)
+    journal: list[Row] = field(default_factory=list)
+    moved: list[Episode] = field(default_factory=list)
+    """Episodes of which only the stage has changed."""
 
-    def add(self, look: Look) -> None:
+    def add(self, look: Look, view: UserView) -> None:
         self.due.append((look.due_ms, look.user_id))
-        self.episodes += look.episodes
+        for episode in look.episodes:
+            (self.moved if _only_moved(episode, view) else self.episodes).append(episode)
         self.deliveries += look.deliveries
         self.decisions += look.decisions
-        self.journal += (entry_of(look.user_id, d) for d in look.decisions if d.notable)
+        for decision in look.decisions:
+            if decision.notable:
+                self.journal.append(row_of(look.user_id, decision))
 
     def add_failure(self, user_id: str, now_ms: int) -> None:
         again_ms = now_ms + LOOK_FAILED_AGAIN_MS
         self.due.append((again_ms, user_id))
-        self.journal.append(
-            JournalEntry(
-                at_ms=now_ms,
-                user_id=user_id,
-                action=Action.WAIT,
-                reason=LOOK_FAILED,
-                until_ms=again_ms,
-            )
-        )
+        self.journal.append(failed_row(user_id, now_ms, again_ms))
 
 
 class FailedLooks:
@@ -136,30 +139,41 @@ def sweep_due(
     sends_for_ms: int,
     count: Callable[[Incident, int], None],
     failures: FailedLooks,
+    touches: Touches,
 ) -> Swept:
     """Looks at the users due at `now_ms`, oldest first; see `ports.Store.sweep`.
 
     A `decide` that raises harms only its user (P8): the failure is counted, journalled, and told
     to the log by `failures`.
     """
-    user_ids = [row[0] for row in connection.execute(statements.DUE_USERS, (now_ms, users_max))]
-    since_ms = now_ms - sends_for_ms - STREAM_BEHIND_MS_MAX
-    views = read_views(connection, user_ids, sends_since_ms=since_ms)
+    due = (now_ms, users_max)
+    recency = dict(connection.execute(statements.DUE_USERS, due).fetchall())
+    if touches.catch_up_users(connection, list(recency)):
+        recency = dict(connection.execute(statements.DUE_USERS, due).fetchall())
+    in_force = read_in_force(connection)
+    rearm_after_ms = in_force.rearm_after_ms if in_force else None
+    views = due_views(
+        connection,
+        recency,
+        sends_since_ms=now_ms - sends_for_ms - STREAM_BEHIND_MS_MAX,
+        silent_since_ms=None if rearm_after_ms is None else now_ms - rearm_after_ms,
+    )
     written = _Written()
-    for user_id in user_ids:
-        look = _look(views[user_id], decide, failures)
+    for view in views:
+        look = _look(view, decide, failures)
         if look is None:
             count(Incident.LOOK_FAILED, 1)
-            written.add_failure(user_id, now_ms)
+            written.add_failure(view.user_id, now_ms)
         elif look.deliveries and not admits(look.deliveries):
             break
         else:
-            written.add(look)
+            written.add(look, view)
     failures.tell(now_ms)
     connection.executemany(statements.SET_DUE, written.due)
     put_episodes(connection, written.episodes)
+    move_episodes(connection, written.moved)
     put_claims(connection, [delivery.claim for delivery in written.deliveries])
-    tell(connection, written.journal)
+    tell_rows(connection, written.journal)
     return Swept(
         users=len(written.due),
         deliveries=tuple(written.deliveries),
@@ -173,6 +187,8 @@ def _look(view: UserView, decide: Decide, failures: FailedLooks) -> Look | None:
         look = decide(view)
         assert look.user_id == view.user_id, "a look is about the user it was given"
         assert all(d.claim.user_id == view.user_id for d in look.deliveries)
+    except sqlite3.Error:
+        raise
     except Exception as error:  # noqa: BLE001  one user's bug must not stop the others (P8)
         failures.add(view.user_id, error)
         return None
@@ -181,21 +197,90 @@ def _look(view: UserView, decide: Decide, failures: FailedLooks) -> Look | None:
 
 def put_episodes(connection: sqlite3.Connection, episodes: Sequence[Episode]) -> None:
     """Writes episodes as they now are. One that is closed is never opened or changed again."""
-    put = connection.executemany(statements.PUT_EPISODE, map(_EPISODE_VALUES, episodes)).rowcount
+    put = connection.executemany(statements.PUT_EPISODE, map(_episode_row, episodes)).rowcount
     assert not episodes or put == len(episodes), "a closed episode was written again"
+
+
+def move_episodes(connection: sqlite3.Connection, episodes: Sequence[Episode]) -> None:
+    """Writes the stages of open episodes that are otherwise as they were; touches no index."""
+    rows = [(e.stage, e.stage_due_ms, e.last_stage, e.last_sent_ms, e.episode_id) for e in episodes]
+    put = connection.executemany(statements.MOVE_EPISODE, rows).rowcount
+    assert not episodes or put == len(episodes), "a closed episode was written again"
+
+
+def _only_moved(episode: Episode, view: UserView) -> bool:
+    """Has the user an open episode that differs from this only in where on the ladder it is?"""
+    for known in view.episodes:
+        if known.episode_id == episode.episode_id:
+            if episode.closed_ms is not None or known.closed_ms is not None:
+                return False
+            same = (episode.revision, episode.hold, episode.held_ms, episode.arm)
+            return same == (known.revision, known.hold, known.held_ms, known.arm)
+    return False
+
+
+def _episode_row(episode: Episode) -> tuple[int | str | None, ...]:
+    """EPISODE_COLUMNS."""
+    return (
+        episode.episode_id,
+        episode.user_id,
+        episode.rule,
+        episode.revision,
+        episode.silence_since_ms,
+        episode.opened_ms,
+        episode.stage,
+        episode.stage_due_ms,
+        None if episode.hold is None else episode.hold.value,
+        episode.held_ms,
+        episode.closed_ms,
+        None if episode.outcome is None else episode.outcome.value,
+        episode.last_stage,
+        episode.last_sent_ms,
+        episode.arm.value,
+        episode.converted_ms,
+        episode.converted_stage,
+    )
 
 
 def put_claims(connection: sqlite3.Connection, claims: Sequence[Claim]) -> None:
     """Writes claims and what they cost: new ones, or the next attempt of one that is in RETRY.
     Anything else would be a second call for one send (P1)."""
     assert all(claim.state is ClaimState.CLAIMED for claim in claims)
-    put = connection.executemany(statements.PUT_CLAIM, map(_CLAIM_VALUES, claims)).rowcount
+    put = connection.executemany(statements.PUT_CLAIM, map(_claim_row, claims)).rowcount
     assert not claims or put == len(claims), "a send was claimed twice"
     add_spends(connection, claims)
 
 
+def _claim_row(claim: Claim) -> tuple[int | str | None, ...]:
+    """CLAIM_COLUMNS."""
+    return (
+        claim.send_id,
+        claim.user_id,
+        claim.rule,
+        claim.revision,
+        claim.episode_id,
+        claim.stage,
+        claim.channel.value,
+        claim.address_hash,
+        claim.claimed_ms,
+        claim.attempt,
+        claim.state.value,
+        claim.reason,
+        claim.retry_ms,
+        claim.variant,
+        claim.cost_micros,
+        claim.resend,
+        claim.maybe_sent,
+        claim.wall_ms,
+    )
+
+
 def settle_claims(
-    connection: sqlite3.Connection, settlements: Sequence[Settlement], *, now_ms: int
+    connection: sqlite3.Connection,
+    settlements: Sequence[Settlement],
+    touches: Touches,
+    *,
+    now_ms: int,
 ) -> None:
     """Writes outcomes; see `ports.Store.settle`. Every claim must be in CLAIMED."""
     by_send_id = {settlement.outcome.send_id: settlement for settlement in settlements}
@@ -229,7 +314,12 @@ def settle_claims(
     tell_early(connection, (a.message_id for a in answers if isinstance(a, Sent) and a.message_id))
     for user_id, address_hash, token in tokens:
         replace_token(
-            connection, user_id=user_id, address_hash=address_hash, token=token, at_ms=now_ms
+            connection,
+            touches,
+            user_id=user_id,
+            address_hash=address_hash,
+            token=token,
+            at_ms=now_ms,
         )
     _due_now(connection, users, now_ms)
 

@@ -248,7 +248,17 @@ CREATE TABLE restored (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (FIRST, SECOND, THIRD)
+FOURTH = """
+-- What events of known faces said (touches.py), one row for each batch: MessagePack, endpoint to
+-- (seen as it is, active) in milliseconds. Rows that were folded into the tables are deleted; an id
+-- never comes twice.
+CREATE TABLE touches (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  entries BLOB NOT NULL
+) STRICT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (FIRST, SECOND, THIRD, FOURTH)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 

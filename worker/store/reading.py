@@ -45,6 +45,7 @@ from worker.store.migrations import SCHEMA_VERSION
 from worker.store.rulesets import read_files_in_force, read_in_force, read_retired
 from worker.store.silencebook import read_standing
 from worker.store.spends import read_spends
+from worker.store.touches import show_touched
 from worker.store.views import claim_of, read_views
 
 READ_SECONDS_MAX = 10.0
@@ -123,6 +124,7 @@ class StateReader:
                 self._connection.execute("PRAGMA temp_store = MEMORY")
                 for table in statements.TEMPORARY_TABLES:
                     self._connection.execute(table)
+                show_touched(self._connection)
             except BaseException:
                 self._connection.close()
                 raise

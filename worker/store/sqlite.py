@@ -12,11 +12,14 @@ it may be tried again. Those that learn or send raise StateMissing when the file
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import structlog
 
+from worker.faces import Faces, StaleFaces
 from worker.model import (
     DAY_MS,
     Adoption,
@@ -42,6 +45,7 @@ from worker.store.presence import Presence, require_made
 from worker.store.rulesets import mark_armed, prune_rule_sets, read_in_force, read_retired, record
 from worker.store.silencebook import SilencesStanding, prune_silences
 from worker.store.spends import prune_spends, read_spends
+from worker.store.touches import Touches
 
 ADOPT_CHUNK_USERS = 5_000
 """Users re-armed in one transaction when a rule set is adopted."""
@@ -81,6 +85,7 @@ class SqliteStore:
         self._sends_for_ms = in_force.sends_for_ms if in_force else 0
         self._silences = SilencesStanding(database)
         self._failed_looks = FailedLooks()
+        self._touches = Touches()
 
     @classmethod
     async def open(
@@ -113,6 +118,23 @@ class SqliteStore:
                 lock.release()
             raise
 
+    @property
+    def faces(self) -> Faces:
+        """See ports.Store."""
+        return self._touches.faces
+
+    @contextmanager
+    def _touching(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """A transaction that may change what touches are about."""
+        try:
+            with self._database.transaction(durable=durable) as connection:
+                yield connection
+        except StaleFaces:
+            raise
+        except BaseException:
+            self._touches.distrust()
+            raise
+
     async def positions(self, stream: StreamIdentity) -> StreamMemory:
         """See ports.Store."""
         with self._database.transaction() as connection:
@@ -131,7 +153,7 @@ class SqliteStore:
     async def apply(self, effect: Effect, batch: Batch, *, now_ms: int) -> Applied:
         """See ports.Store."""
         self._presence.require()
-        with self._database.transaction() as connection:
+        with self._touching() as connection:
             return apply_effect(
                 connection,
                 effect,
@@ -139,6 +161,8 @@ class SqliteStore:
                 now_ms=now_ms,
                 rearm_after_ms=self._rearm_after_ms,
                 count=self._count,
+                touches=self._touches,
+                wall_ms=self._clock.now_ms(),
             )
 
     async def adopt(self, adoption: Adoption) -> None:
@@ -151,6 +175,7 @@ class SqliteStore:
         one or the one before, makes everybody due anew.
         """
         self._rearm_after_ms = adoption.rearm_after_ms
+        self._touches.faces.clear()
         self._sends_for_ms = adoption.sends_for_ms
         with self._database.transaction() as connection:
             in_force = record(connection, adoption, now_ms=self._clock.now_ms())
@@ -215,7 +240,8 @@ class SqliteStore:
         due_ms = await self.next_due_ms()
         if due_ms is None or due_ms > now_ms:
             return Swept(users=0, deliveries=(), decisions=(), more=False)
-        with self._database.transaction(durable=True) as connection:
+        with self._touching(durable=True) as connection:
+            self._touches.begin(connection)
             return sweep_due(
                 connection,
                 now_ms=now_ms,
@@ -225,12 +251,14 @@ class SqliteStore:
                 sends_for_ms=self._sends_for_ms,
                 count=self._count,
                 failures=self._failed_looks,
+                touches=self._touches,
             )
 
     async def settle(self, settlements: Sequence[Settlement], *, now_ms: int) -> None:
         """See ports.Store. Not synced: what a power cut takes away leaves a claim uncertain."""
-        with self._database.transaction() as connection:
-            settle_claims(connection, settlements, now_ms=now_ms)
+        with self._touching() as connection:
+            self._touches.begin(connection)
+            settle_claims(connection, settlements, self._touches, now_ms=now_ms)
 
     async def recover(self, *, now_ms: int) -> int:
         """See ports.Store."""
@@ -265,7 +293,18 @@ class SqliteStore:
                 removed += connection.execute(statements.FORGET_CLAIMS_WANTED).rowcount
                 removed += connection.execute(statements.FORGET_EPISODES_WANTED).rowcount
         self._pruned_upto = upto if examined == PRUNE_ROWS_MAX else 0
+        await self._fold_touches()
         return removed
+
+    async def _fold_touches(self) -> None:
+        """Folds those whose time has come, in pieces between which others run. Batches do that in
+        passing, but an idle stream has none."""
+        more = True
+        while more:
+            with self._touching() as connection:
+                self._touches.begin(connection)
+                more = self._touches.fold_some(connection, wall_ms=self._clock.now_ms())
+            await self._clock.sleep(0)
 
     async def close(self) -> None:
         """See ports.Store. A second call does nothing. A file that was removed under the worker is

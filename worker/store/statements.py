@@ -16,6 +16,11 @@ COUNT_TABLES = "SELECT count(*) FROM sqlite_master WHERE type = 'table'"
 TEMPORARY_TABLES = (
     "CREATE TEMP TABLE wanted (key TEXT PRIMARY KEY) WITHOUT ROWID",
     "CREATE TEMP TABLE seen (user_id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) WITHOUT ROWID",
+    """
+    CREATE TEMP TABLE touched (
+      endpoint_id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL, active_ms INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
 )
 WANT_NOTHING = "DELETE FROM temp.wanted"
 WANT = "INSERT OR IGNORE INTO temp.wanted (key) VALUES (?)"
@@ -156,14 +161,14 @@ EPISODE_COLUMNS = (
     "episode_id, user_id, rule, revision, silence_since_ms, opened_ms, stage, stage_due_ms, hold, "
     "held_ms, closed_ms, outcome, last_stage, last_sent_ms, arm, converted_ms, converted_stage"
 )
-OPEN_EPISODES = f"""
-SELECT {EPISODE_COLUMNS} FROM temp.wanted CROSS JOIN episodes ON user_id = key
-WHERE closed_ms IS NULL
-"""
-LATEST_CLOSED_EPISODES = f"""
-SELECT {EPISODE_COLUMNS}, max(silence_since_ms)
-FROM temp.wanted CROSS JOIN episodes ON user_id = key
-WHERE closed_ms IS NOT NULL GROUP BY user_id, rule
+# The open ones, and of each rule the closed one whose silence began last.
+EPISODES_WANTED = f"""
+SELECT {EPISODE_COLUMNS} FROM temp.wanted CROSS JOIN episodes AS e ON user_id = key
+WHERE closed_ms IS NULL OR silence_since_ms = (
+  SELECT silence_since_ms FROM episodes AS n
+  WHERE n.user_id = e.user_id AND n.rule = e.rule AND n.closed_ms IS NOT NULL
+  ORDER BY silence_since_ms DESC LIMIT 1
+)
 """
 # A closed episode never changes again, but that a conversion may be credited to it.
 PUT_EPISODE = f"""
@@ -181,6 +186,10 @@ ON CONFLICT (episode_id) DO UPDATE SET
   last_sent_ms = excluded.last_sent_ms,
   arm = excluded.arm
 WHERE closed_ms IS NULL
+"""
+MOVE_EPISODE = """
+UPDATE episodes SET stage = ?, stage_due_ms = ?, last_stage = ?, last_sent_ms = ?
+WHERE episode_id = ? AND closed_ms IS NULL
 """
 # The conversion is owed to the stage sent last before it, within the window.
 EPISODE_TO_CREDIT = """
@@ -311,21 +320,22 @@ WHERE user_id NOT GLOB 'forgotten:*'
 # --- looks -------------------------------------------------------------------------------------
 
 DUE_USERS = """
-SELECT user_id FROM users WHERE due_ms <= ? ORDER BY due_ms LIMIT ?
+SELECT user_id, last_active_ms FROM users WHERE due_ms <= ? ORDER BY due_ms LIMIT ?
 """
 ANYBODY_DUE = "SELECT EXISTS (SELECT 1 FROM users WHERE due_ms <= ?)"
 NEXT_DUE = "SELECT min(due_ms) FROM users WHERE due_ms IS NOT NULL"
 SET_DUE = "UPDATE users SET due_ms = ? WHERE user_id = ?"
-# displaced: a later event showed the address at another user's endpoint.
+# In no order. displaced: a later event showed the address at another user's endpoint; the rowid is
+# in the index, so that an address that only one endpoint has costs no row.
 ENDPOINTS_OF_OWNERS = f"""
 SELECT owner, endpoint_id, endpoints.at_ms, {ENDPOINT_FACTS}, EXISTS (
   SELECT 1 FROM endpoints AS later
-  WHERE later.address_hash = endpoints.address_hash AND later.owner <> endpoints.owner
+  WHERE later.address_hash = endpoints.address_hash AND later.rowid <> endpoints.rowid
+    AND later.owner <> endpoints.owner
     AND later.at_ms > endpoints.at_ms AND later.active IS NOT 0
 ), suppressions.reason
 FROM temp.wanted CROSS JOIN endpoints ON owner = key
 LEFT JOIN suppressions USING (address_hash)
-ORDER BY owner, endpoints.at_ms, endpoint_id
 """
 
 # --- journal and dead letters ------------------------------------------------------------------
