@@ -8,7 +8,8 @@ process lives; reading stops by itself because the source's queue is full (P12).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import structlog
 
@@ -24,7 +25,29 @@ from worker.rules.ruleset import ActivityPolicy
 RETRY_SECONDS = 1.0
 """Pause before a batch is offered again to a store that could not take it."""
 
+PIECE_RECORDS = 1_000
+"""Records folded and applied in one go; the loop stands still for so many at a time."""
+
 log = structlog.get_logger()
+
+
+def pieces_of(batch: Batch) -> Iterator[Batch]:
+    """A batch in parts, each with the position up to which it goes. What came in one record of the
+    stream stays together, for a position cannot stand within it."""
+    records, begin = batch.records, 0
+    while len(records) - begin > PIECE_RECORDS:
+        end = begin + PIECE_RECORDS
+        while (
+            end < len(records) and records[end].sequence_number == records[end - 1].sequence_number
+        ):
+            end += 1
+        if end == len(records):
+            break
+        sequence_number = records[end - 1].sequence_number
+        position = replace(batch.position, sequence_number=sequence_number, ended=False)
+        yield replace(batch, position=position, records=records[begin:end])
+        begin = end
+    yield replace(batch, records=records[begin:]) if begin else batch
 
 
 class Ingest:
@@ -53,11 +76,13 @@ class Ingest:
         """Reads until the source stops."""
         memory = await self._store.positions(stream)
         async for batch in self._source.batches(memory):
-            self._health.beat("ingest")
-            effect = fold(batch, self._policy(), self._store.faces)
-            # Each half of a large batch is work for the whole loop; others may run in between.
-            await self._clock.sleep(0)
-            await self._commit(batch, effect)
+            for piece in pieces_of(batch):
+                self._health.beat("ingest")
+                effect = fold(piece, self._policy(), self._store.faces)
+                # Each half of a piece is work for the whole loop; others may run in between.
+                await self._clock.sleep(0)
+                await self._commit(piece, effect)
+                await self._clock.sleep(0)
             self._source.committed(batch)
             # An idle stream gives nothing for hours; how far it is read, the watermark tells.
             self._health.rest("ingest")

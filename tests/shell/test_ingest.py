@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.core import samples
 from tests.shell.bench_world import STREAM
 from tests.shell.feed import FeedSource
 from worker.errors import StateUnwritable, StreamRecreated
 from worker.health import LOOP_SILENT_SECONDS_MAX, Health
-from worker.ingest import RETRY_SECONDS, Ingest
+from worker.ingest import PIECE_RECORDS, RETRY_SECONDS, Ingest, pieces_of
 from worker.metrics import Metrics
-from worker.model import Adoption, Applied, Batch, Effect, Record
+from worker.model import Adoption, Applied, Batch, Effect, Position, Record
 from worker.rules.ruleset import ActivityPolicy
 from worker.store.sqlite import SqliteStore
 from worker.testing import FakeClock, settle_tasks
@@ -211,3 +215,45 @@ async def test_a_full_disk_is_not_stuck_for_a_restart_would_not_mend_it() -> Non
         await one.clock.advance(3 * LOOP_SILENT_SECONDS_MAX)
         assert one.source.durable == []
         assert one.health.stuck() == []
+
+
+@given(
+    runs=st.lists(st.integers(1, 900), max_size=12),
+    size=st.sampled_from([1, 7, 400, PIECE_RECORDS]),
+    ended=st.booleans(),
+)
+def test_pieces_are_a_batch_cut_where_a_position_can_stand(
+    runs: list[int], size: int, ended: bool
+) -> None:
+    records = tuple(
+        Record(data=b"", sequence_number=str(number), arrival_ms=1)
+        for number, count in enumerate(runs)
+        for _ in range(count)
+    )
+    last = str(len(runs))  # beyond the last record, as a page tells it that ends with others
+    position = Position(shard_id="s", sequence_number=last, ended=ended)
+    whole = Batch(stream=STREAM, position=position, records=records, read_through_ms=5)
+    with patch("worker.ingest.PIECE_RECORDS", size):
+        pieces = list(pieces_of(whole))
+    assert tuple(itertools.chain(*(piece.records for piece in pieces))) == records
+    assert pieces[-1].position == position
+    for piece, following in itertools.pairwise(pieces):
+        assert len(piece.records) < size + max(runs)
+        assert piece.position == Position(
+            shard_id="s", sequence_number=piece.records[-1].sequence_number
+        )
+        assert following.records[0].sequence_number != piece.position.sequence_number
+
+
+async def test_a_large_batch_is_applied_in_pieces_and_committed_once() -> None:
+    event = samples.as_bytes(samples.app_event())
+    records = [
+        Record(data=event, sequence_number=str(number), arrival_ms=samples.KINESIS_MS)
+        for number in range(2 * PIECE_RECORDS + 1)
+    ]
+    async with reading() as (one, _):
+        whole = one.source.give(*records, read_through_ms=NOW_MS)
+        await settle_tasks()
+        sizes = [len(batch.records) for batch, _ in one.applied]
+        assert sizes == [PIECE_RECORDS, PIECE_RECORDS, 1]
+        assert one.source.durable == [whole]

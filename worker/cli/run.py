@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import textwrap
+from typing import Final
 
 import click
 
@@ -12,6 +14,9 @@ from worker.settings import PREFIX, Settings, in_words, read_settings
 
 WIDTH = 80
 """Of a description, in characters."""
+
+GC_THRESHOLDS: Final = (20_000, 20, 50)
+"""Python's own, 700, would search every batch dozens of times, for nothing."""
 
 
 def _help() -> str:
@@ -39,4 +44,7 @@ def run() -> None:
     settings = read_settings(os.environ)
     logs.configure(settings.log_format, settings.log_level)
     logs.guard_process()
+    # What was imported stays; and a batch holds much and makes few cycles.
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     asyncio.run(app.run(settings))
