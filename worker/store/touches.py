@@ -123,13 +123,11 @@ class Touches:
         if touches:
             pending = self._pending
             for endpoint_id, touch in touches.items():
-                known = pending.get(endpoint_id)
-                if known is None:
-                    pending[endpoint_id] = touch
-                    moved += touch[1] >= 0
-                elif known != touch:
-                    moved += touch[1] > known[1]
-                    pending[endpoint_id] = _later(known, touch)
+                known = pending.get(endpoint_id, SETTLED)
+                moved += touch[1] > known[1]
+                if touch[1] < known[1] or touch[0] < known[0]:
+                    touch = _later(known, touch)
+                pending[endpoint_id] = touch
             self._write_down(connection, touches)
         self._fold_piece(connection, max(FOLD_CHUNK, 2 * len(touches)), wall_ms)
         return moved
