@@ -337,6 +337,13 @@ async def test_a_story_that_is_easily_told_wrong(name: str, tmp_path: Path) -> N
         assert await play(EASILY_TOLD_WRONG[name], str(tmp_path)) > 0
 
 
+async def test_a_phone_that_changed_hands_while_it_was_folded(tmp_path: Path) -> None:
+    three = [same(device) for device in "acd"]
+    story = [("read", [BOB]), ("read", three), ("pass", 5), ("read", three)]
+    story += [("read", [same(user="bob", kind="screen")]), ("reopen", None)]
+    assert await play(story, str(tmp_path)) == len(three)
+
+
 async def quick_side(tmp_path: Path) -> Side:
     """A side on which ann's phone has a known face, and a touch that waits to be folded."""
     side = Side(str(tmp_path), quick=True)

@@ -123,6 +123,8 @@ def write_endpoints(
     connection.executemany(statements.CHANGE_FACTS, map(_facts_row, renewed))
     connection.executemany(statements.CHANGE_REACH, map(_reach_row, moved))
     connection.executemany(statements.TOUCH_ENTRY, map(_time_row, touched))
+    disowned = [e.endpoint_id for e in moved if e.owner != entries[e.endpoint_id].owner]
+    touches.disown(connection, disowned)
     arrived = [entry.address_hash for entry in (*added, *moved)]
     touches.catch_up_addresses(connection, {key for key in arrived if key is not None})
     return changes

@@ -12,7 +12,9 @@ PUT_TOUCHES = "INSERT INTO touches (entries) VALUES (?)"
 REPLACE_TOUCHES = "UPDATE touches SET entries = ? WHERE id = ?"
 TOUCHES_AFTER = "SELECT id, entries FROM touches WHERE id > ? ORDER BY id"
 FIRST_TOUCHES = "SELECT min(id) FROM touches"
-FORGET_TOUCHES = "DELETE FROM touches WHERE id <= ?"
+FORGET_TOUCHES = """
+DELETE FROM touches WHERE id IN (SELECT id FROM touches WHERE id <= ? ORDER BY id LIMIT ?)
+"""
 
 MOVE_TOUCHED_USERS = """
 UPDATE users SET last_active_ms = t.active_ms FROM (

@@ -45,6 +45,9 @@ FOLD_CHUNK: Final = 1_000
 FOLD_CHUNK_MAX: Final = 4_000
 """At most; some tens of milliseconds."""
 
+FORGET_ROWS: Final = 20
+"""Rows deleted with each batch once they are folded."""
+
 Block: TypeAlias = dict[str, Touch]
 """Endpoint to what was said of it; `SETTLED` takes back what was said before."""
 
@@ -137,10 +140,10 @@ class Touches:
     ) -> bool:
         """Folds a piece of what is being folded; begins a fold when it is time, or `at_once`. True
         when there is more of it."""
-        if at_once and not self._folding:
+        if at_once and not self._folds_upto:
             self._begin_fold(wall_ms)
         self._fold_piece(connection, FOLD_CHUNK_MAX, wall_ms)
-        return bool(self._folding)
+        return bool(self._folds_upto)
 
     def catch_up(self, connection: sqlite3.Connection, endpoint_ids: Collection[str]) -> bool:
         """What was said of these endpoints is in the tables when this returns, and their faces are
@@ -153,6 +156,12 @@ class Touches:
             self._fold(connection, {key: self._pop(key) for key in late})
             self._write_down(connection, dict.fromkeys(late, SETTLED))
         return bool(late)
+
+    def disown(self, connection: sqlite3.Connection, endpoint_ids: Collection[str]) -> None:
+        """These endpoints, which were caught up with, have another owner now: what is written down
+        of them was of the one before, should it ever be read again."""
+        if endpoint_ids and (self._bytes or self._folds_upto):
+            self._write_down(connection, dict.fromkeys(endpoint_ids, SETTLED))
 
     def catch_up_users(self, connection: sqlite3.Connection, user_ids: Sequence[str]) -> bool:
         """`catch_up` for all endpoints of these users. True when their recency may have moved."""
@@ -219,7 +228,7 @@ class Touches:
         self._folds_upto, self._bytes, self._fold_began_ms = self._read_upto, 0, wall_ms
 
     def _fold_piece(self, connection: sqlite3.Connection, count: int, wall_ms: int) -> None:
-        if not self._queue:
+        if not self._queue and not self._folds_upto:
             began_ms = self._fold_began_ms
             if began_ms is None or began_ms > wall_ms:
                 self._fold_began_ms = began_ms = wall_ms
@@ -233,8 +242,9 @@ class Touches:
             self._fold(connection, {key: folding.pop(key) for key in keys if key in folding})
         if not self._queue and self._folds_upto:
             self._folding = {}
-            connection.execute(statements.FORGET_TOUCHES, (self._folds_upto,))
-            self._reads_from, self._folds_upto = self._folds_upto + 1, 0
+            rows = (self._folds_upto, FORGET_ROWS)
+            if connection.execute(statements.FORGET_TOUCHES, rows).rowcount < FORGET_ROWS:
+                self._reads_from, self._folds_upto = self._folds_upto + 1, 0
 
     def _fold(self, connection: sqlite3.Connection, touches: Mapping[str, Touch]) -> None:
         connection.execute(statements.TOUCH_NOBODY)
