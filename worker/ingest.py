@@ -25,7 +25,7 @@ from worker.rules.ruleset import ActivityPolicy
 RETRY_SECONDS = 1.0
 """Pause before a batch is offered again to a store that could not take it."""
 
-PIECE_RECORDS = 1_000
+PIECE_RECORDS = 500
 """Records folded and applied in one go; the loop stands still for so many at a time."""
 
 log = structlog.get_logger()

@@ -11,6 +11,7 @@ other programs of the machine.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -24,6 +25,7 @@ from tests.bench.line import report
 from tests.bench.process import settings_of
 from tests.bench.state import copy
 from worker import app, logs
+from worker.cli.run import GC_THRESHOLDS
 from worker.settings import read_settings
 
 SHARDS = 16
@@ -53,6 +55,8 @@ class Ticker:
 async def worked(environment: dict[str, str], seconds: int) -> Ticker:
     """Runs the worker for so long after its start."""
     ticker = Ticker()
+    gc.freeze()  # this and the next as `comeback run` does
+    gc.set_threshold(*GC_THRESHOLDS)
     work = asyncio.create_task(app.run(read_settings(environment)))
     await asyncio.sleep(2)
     ticking = asyncio.create_task(ticker.run())

@@ -106,8 +106,8 @@ class WorkerClock:
         now = self._loop.time()
         # Readers go by when the next sweep is.
         for sleeper in sorted(self._asleep, key=lambda sleeper: sleeper.task != "outbox"):
-            if sleeper.future.done():
-                continue
+            if sleeper.future.done() or sleeper.target <= now:
+                continue  # its end has come, and what it was to find is not looked for again
             horizon = self._horizon(sleeper.task, sleeper.seconds, sleeper.due, sleeper.wakeable)
             target = max(sleeper.due, horizon, now)
             if target != sleeper.target:

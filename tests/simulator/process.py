@@ -27,7 +27,7 @@ from worker.channels import open_senders
 from worker.errors import ComebackError, place_of
 from worker.health import Health
 from worker.kinesis.reader import ShardState
-from worker.kinesis.source import KinesisSource
+from worker.kinesis.source import LISTING_SECONDS, KinesisSource
 from worker.rules.folder import fingerprint
 
 if TYPE_CHECKING:
@@ -235,7 +235,9 @@ class Process(Owner):
         if task == "reload" and wakeable:
             settled = now - max(self.world.edited_at, self._began_at) > EDIT_SETTLES_SECONDS
             return now + HEARTBEAT_SECONDS[task] if settled else due
-        if task == "housekeeping" or (task == "kinesis shard list" and wakeable):
+        if task == "kinesis shard list" and wakeable:
+            return self._lister_horizon(task, due, now)
+        if task == "housekeeping":
             return now + HEARTBEAT_SECONDS[task]
         return due
 
@@ -261,6 +263,15 @@ class Process(Owner):
             sweep_at = self.clock.wakes_at("outbox")
             return due if sweep_at is None else sweep_at - self._rng.random()
         return max(due, min(due_at, now + HEARTBEAT_SECONDS["outbox"]))
+
+    def _lister_horizon(self, task: str, due: float, now: float) -> float:
+        """Of a stream that was made anew under the old name nobody else may ever tell."""
+        description = None if self._source is None else self._source._description
+        made_ms = self.world.kinesis.stream.created_ms
+        if description is None or description.identity.created_ms == made_ms:
+            return now + HEARTBEAT_SECONDS[task]
+        # Where in its round the lister is now, nobody knows.
+        return max(due, now + self._rng.random() * LISTING_SECONDS)
 
     def _outbox_horizon(self, due: float, now: float) -> float:
         at = self._due_at()

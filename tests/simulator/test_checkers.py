@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.simulator import checkers
+from tests.simulator import checkers, tales
 from tests.simulator.checkers import check
 from tests.simulator.rulebook import (
     DAY_MS,
@@ -195,6 +195,63 @@ def test_p2_counts_what_a_cap_holds_back() -> None:
     tale.visit(0)
     tale.call(24.1, "s0")
     assert broken(tale) == set()
+
+
+def _refused_in_vain(tale: Tale, **more: Any) -> Tale:
+    """A throttled call, a return, and a silence in which nothing is sent."""
+    tale.visit(0)
+    tale.call(24.1, "s0", answer="throttled", **more)
+    tale.visit(24.5)
+    return tale
+
+
+def _late(_: Tale) -> dict[str, Any]:
+    return {"answered_ms": tales.hour(24.1) + 20_000}
+
+
+def _in_time(_: Tale) -> dict[str, Any]:
+    return {"answered_ms": tales.hour(24.1) + 2_000}
+
+
+def _ended_after(seconds: float, where: str) -> Callable[[Tale], dict[str, Any]]:
+    def end(tale: Tale) -> dict[str, Any]:
+        tale.end(24.1 + seconds / 3_600, where=where)
+        tale.start(24.2, process=2)
+        return {}
+
+    return end
+
+
+@pytest.mark.parametrize(
+    ("story", "expected"),
+    [
+        (_late, set()),
+        (_in_time, {"P2"}),
+        (_ended_after(2, "before_commit of settle"), set()),
+        (_ended_after(20, "before_commit of settle"), {"P2"}),
+        (_ended_after(20, "power cut, before_commit of settle"), set()),
+        (_ended_after(60, "power cut, before_commit of settle"), {"P2"}),
+    ],
+)
+def test_p2_counts_in_caps_what_was_refused_when_nobody_kept_the_answer(
+    story: Callable[[Tale], dict[str, Any]], expected: set[str]
+) -> None:
+    cap = CapSpec(most=1, per_ms=7 * DAY_MS, window="rolling")
+    tale = Tale(book_with(rule_with(stages=LADDER[:1]), caps=(cap,)), hours=60)
+    assert broken(_refused_in_vain(tale, **story(tale))) == expected
+
+
+def test_p2_asks_for_addresses_from_when_a_ladder_may_have_begun() -> None:
+    by_mail = (replace(LADDER[0], channel="email"),)
+    for told, expected in ((90, set()), (60, {"P2"})):
+        tale = Tale(book_with(rule_with(cooldown_ms=60 * HOUR_MS, stages=by_mail)), hours=150)
+        tale.endpoint(0)
+        tale.visit(0)
+        tale.call(24.1, "s0", channel="email")
+        tale.endpoint(49, opted_out=True)
+        tale.visit(50)
+        tale.endpoint(told)
+        assert broken(tale) == expected
 
 
 # --- P3, P4 -----------------------------------------------------------------------------------
@@ -455,6 +512,33 @@ def test_p7_finds_a_ladder_that_began_in_the_cooldown() -> None:
         tale.visit(50)
         tale.call(74.2, "s0")
         tale.call(98.3, "s1", channel="email")
+        assert broken(tale) == expected
+
+
+def test_p7_counts_a_cooldown_from_what_a_wrong_clock_showed() -> None:
+    rule = rule_with(cooldown_ms=50 * HOUR_MS, stages=LADDER[:1])
+    for offset, again, expected in ((-3, 74.2, set()), (-3, 73, {"P7"}), (0, 74.2, {"P7"})):
+        tale = Tale(book_with(rule))
+        tale.clock(20, offset)
+        tale.visit(0)
+        tale.call(27.1, "s0")
+        tale.clock(30, 0)
+        tale.visit(40)
+        tale.call(again, "s0")
+        assert broken(tale) - {"P2"} == expected
+
+
+def test_p7_counts_a_cooldown_over_what_a_stranger_lived_through() -> None:
+    rule = rule_with(cooldown_ms=50 * HOUR_MS, stages=LADDER[:1])
+    for again, expected in ((80, {"P7"}), (90, set())):
+        tale = Tale(book_with(rule))
+        tale.visit(0)
+        tale.visit(5, endpoint="x", anonymous=True)
+        tale.call(29.1, "s0", user="anonymous:x", address="token-u")
+        tale.call(36, "s0")
+        tale.endpoint(40, channel="push", endpoint="x")
+        tale.visit(48)
+        tale.call(again, "s0")
         assert broken(tale) == expected
 
 

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulator.clock import WorkerClock, WorldTime
 from tests.simulator.faults import KINDS
+from tests.simulator.loop import VirtualLoop
 from tests.simulator.run import judged, line
 from tests.simulator.story import Called, Ended, Faulted, Given, Put, Story
 from tests.simulator.world import play
+from worker.kinesis.source import LISTING_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -95,3 +98,31 @@ def test_a_fault_that_is_left_out_does_not_strike() -> None:
     assert left_out, "the seed has some"
     again = play(seed, without=left_out)
     assert not any(isinstance(f, Faulted) and f.kind in left_out for f in again.facts)
+
+
+def test_a_wait_that_ends_at_this_instant_is_not_stretched() -> None:
+    loop = VirtualLoop()
+    look = 10.0
+
+    def horizon(_task: str, _seconds: float, _due: float, _wakeable: bool) -> float:
+        return look if loop.time() < look else 1_000.0
+
+    clock = WorkerClock(WorldTime(loop, 0), lambda: 0, horizon)
+    loop.at(5.0, clock.recheck)
+    loop.at(look, clock.recheck)  # before the wait's own timer
+    loop.run_until_complete(clock.sleep(1.0))
+    ended = loop.time()
+    loop.close()
+    assert ended == look
+
+
+def test_a_stream_that_is_made_anew_is_noticed_as_soon_as_in_life() -> None:
+    others = frozenset(KINDS) - {"recreated"}
+    for seed in range(6):
+        facts = play(seed, without=others, also=frozenset({"recreated"})).facts
+        made = [f.at_ms for f in facts if isinstance(f, Faulted) and f.kind == "recreated"]
+        ends = [f for f in facts if isinstance(f, Ended)]
+        assert made
+        assert [end.where for end in ends] == ["StreamRecreated"] * len(made)
+        for made_ms, end in zip(made, ends, strict=True):
+            assert 0 <= end.at_ms - made_ms <= 2 * LISTING_SECONDS * 1_000

@@ -31,6 +31,9 @@ LASTING_MS = {"provider_outage": 7 * HOUR_MS, "stream_outage": HOUR_MS, "disk_fu
 """How long some faults last that are told when they begin."""
 QUIET_STEP_MS = 15 * MINUTE_MS
 
+TAKEN_BACK_MS = 35_000
+"""What was written so shortly before a power cut is gone (`Ended.where`)."""
+
 _NOTHING_NEW = ("before_commit of sweep", "of apply", "of settle", "of adopt", "of recover")
 """Where a killed process had no claim of which no call is known."""
 
@@ -43,7 +46,10 @@ class Openings:
         self._addresses = addresses
         self._user = user
         self._grace_ms = grace_ms
-        self._own = [call for call in ledger.calls_of.get(user, ()) if call.may_arrive]
+        calls = ledger.calls_of.get(user, ())
+        self._own = [call for call in calls if call.may_arrive]
+        self._counted = list(self._perhaps_sent(calls))
+        """Those of stages that a worker may count as sent, whatever it was answered later."""
         self._doubtful = [
             run.ended_ms
             for run in ledger.runs
@@ -57,6 +63,24 @@ class Openings:
             if not kind.startswith(HARMLESS)
             for at_ms in times
         )
+
+    def _perhaps_sent(self, calls: Sequence[Call]) -> Iterator[Call]:
+        """A stage counts from the first call on that may have gone out for all the worker knows:
+        its answer came too late, or nobody lived to write it, or lost it again."""
+        stages: set[tuple[int, str, str]] = set()
+        for call in calls:
+            key = (self._ledger.silence_of(call), call.rule, call.stage)
+            if key in stages or call.may_arrive or not self._is_learnt(call):
+                stages.add(key)
+                yield call
+
+    def _is_learnt(self, call: Call) -> bool:
+        """Did the worker certainly hear the answer, and keep it?"""
+        if not self._ledger.was_heard(call) or call.run is None:
+            return False
+        heard_ms = call.fact.answered_ms or call.at_ms
+        kept_ms = self._ledger.written_ms(heard_ms) + TAKEN_BACK_MS
+        return "power" not in call.run.where or kept_ms < call.run.ended_ms
 
     def first(
         self, rule: str, stage: StageSpec, from_ms: float, until_ms: float, copies: int
@@ -108,7 +132,8 @@ class Openings:
         if any(h.begin_ms <= at_ms < min(h.over_ms, h.until_ms) for h in self._ledger.holds):
             return False
         return any(
-            max(self._night(book, stage, at_ms), self._caps(book, rule, stage, at_ms)) <= at_ms
+            max(self._night(book, stage, at_ms), self._caps(book, rule, stage, at_ms, self._own))
+            <= at_ms
             for book in self._ledger.books_at(at_ms)
         )
 
@@ -145,7 +170,7 @@ class Openings:
         waits = [at_ms, self._trouble(at_ms)]
         for book in self._ledger.books_at(at_ms):
             waits.append(self._night(book, stage, at_ms))
-            waits.append(self._caps(book, rule, stage, at_ms, self._doubtful))
+            waits.append(self._caps(book, rule, stage, at_ms, self._counted, self._doubtful))
             waits.append(self._money(book, stage, at_ms, copies))
         for hold in self._ledger.holds:
             end_ms = min(hold.over_ms, hold.until_ms) + self._ledger.offset_most_ms
@@ -192,11 +217,12 @@ class Openings:
         rule: str,
         stage: StageSpec,
         at_ms: float,
+        calls: Sequence[Call],
         doubtful: Sequence[float] = (),
     ) -> float:
         wall_ms = self._ledger.wall_at(at_ms)
         latest: dict[tuple[int, str, str], Call] = {}
-        for call in self._own:
+        for call in calls:
             if call.at_ms <= at_ms:
                 latest[self._ledger.silence_of(call), call.rule, call.stage] = call
         others = [

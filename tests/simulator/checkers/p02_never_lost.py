@@ -8,10 +8,10 @@ Demanded:
 
 Forgiven, for want of certainty: users part of whose records were trimmed or came without a name,
 rules that were edited while the user was silent, ladders whose channel has an address that came,
-went, or was refused on the way, answers that nobody lived to hear, and everything `openings.py`
-takes for a reason to wait. A stage that was called and may have gone out is sent; one that was
-refused for good makes the next one due, as `on_undeliverable` says; one that may have been claimed
-when a process was killed may never be called.
+went, or was refused on the way, from when they may have begun, answers that nobody lived to hear,
+and everything `openings.py` takes for a reason to wait. A stage that was called and may have gone
+out is sent; one that was refused for good makes the next one due, as `on_undeliverable` says; one
+that may have been claimed when a process was killed may never be called.
 """
 
 from __future__ import annotations
@@ -152,23 +152,24 @@ class Walk:
         if due_ms is None:
             return
         due_ms += self._rule.stages[0].after_ms
+        steady_ms = self._earliest_ms + self._rule.stages[0].after_ms
         for stage, following in pairwise((*self._rule.stages, None)):
             assert stage is not None
             calls = [call for call in self._calls if call.stage == stage.name]
             wait_ms = following.after_ms if following is not None else 0
             if any(call.may_arrive for call in calls):
                 self._earliest_ms = due_ms = max(call.at_ms for call in calls) + wait_ms
+                steady_ms = due_ms
                 continue
             if not all(self._was_heard(call) for call in calls):
                 return
-            if calls and self._is_pending(calls):
-                due_ms = max(call.at_ms for call in calls)
-            elif calls:
-                due_ms = max(call.at_ms for call in calls)
+            if calls:
+                steady_ms = due_ms = max(call.at_ms for call in calls)
+            if calls and not self._is_pending(calls):
                 if stage.on_undeliverable != "next_stage":
                     return
                 continue
-            copies = self._copies(stage, due_ms)
+            copies = self._copies(stage, steady_ms)
             if copies is None:
                 return
             if copies == 0:
@@ -188,7 +189,7 @@ class Walk:
             latest_ms = min(silence.since_ms + rule.max_inactive_ms, silence.end_ms)
             if not self._openings.is_calm(opens_ms, latest_ms):
                 return None
-        if not any(self._copies(stage, opens_ms) for stage in rule.stages):
+        if not any(self._copies(stage, self._earliest_ms) for stage in rule.stages):
             return None
         return opens_ms
 

@@ -11,7 +11,9 @@ Demanded:
   the user's last ladder had been over for `cooldown`.
 
 Forgiven: calls already decided on when somebody said stop; a silence that had not begun, or was
-over, by the worker's clock; users of whom part of the story is that of an anonymous user.
+over, by the worker's clock; as much time as that clock was wrong by when the last ladder was over
+and when the next begins; of `max_inactive`, users of whom part of the story is that of an anonymous
+user.
 """
 
 from __future__ import annotations
@@ -89,7 +91,7 @@ def _began_too_late(ledger: Ledger, call: Call) -> str | None:
     if since_ms < 0 or not limits or call.user.startswith(ANONYMOUS):
         return None
     earlier = [
-        other.at_ms
+        other.at_ms - ledger.wobble_ms(other.at_ms)
         for other in ledger.calls_of[call.user]
         if other.index < call.index
         and other.rule == call.rule
