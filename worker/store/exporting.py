@@ -18,11 +18,9 @@ from typing import Any, Final
 import msgspec
 
 from worker.errors import UsageError
-from worker.store import statements
 from worker.store.addressbook import FACTS, Value
 from worker.store.connection import check_current, require_file, require_sqlite, translated
-from worker.store.reading import open_read_only
-from worker.store.touches import show_touched
+from worker.store.reading import open_read_only, prepare
 
 PAGE_ROWS: Final = 5_000
 
@@ -84,10 +82,7 @@ class StateExport:
             self._connection = open_read_only(path)
             try:
                 check_current(self._connection, path)
-                self._connection.execute("PRAGMA temp_store = MEMORY")
-                for table in statements.TEMPORARY_TABLES:
-                    self._connection.execute(table)
-                show_touched(self._connection)
+                prepare(self._connection)
             except BaseException:
                 self._connection.close()
                 raise

@@ -121,10 +121,7 @@ class StateReader:
             try:
                 self._connection.set_progress_handler(self._late, STEPS_BETWEEN_CHECKS)
                 self._check()
-                self._connection.execute("PRAGMA temp_store = MEMORY")
-                for table in statements.TEMPORARY_TABLES:
-                    self._connection.execute(table)
-                show_touched(self._connection)
+                prepare(self._connection)
             except BaseException:
                 self._connection.close()
                 raise
@@ -300,6 +297,14 @@ class StateReader:
 
     def _late(self) -> bool:
         return self._clock.monotonic() > self._deadline
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Makes the tables that statements of the hot path need, and shows what is not folded yet."""
+    connection.execute("PRAGMA temp_store = MEMORY")
+    for table in statements.TEMPORARY_TABLES:
+        connection.execute(table)
+    show_touched(connection)
 
 
 def open_read_only(path: str) -> sqlite3.Connection:
