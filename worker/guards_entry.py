@@ -45,7 +45,8 @@ def _cooling_down(s: Situation) -> Decision | None:
     if s.previous is None:
         return None
     assert s.previous.closed_ms is not None
-    until_ms = s.previous.closed_ms + s.rule.cooldown_ms
+    ended_ms = max(s.previous.closed_ms, s.view.ended.get(s.rule.name, 0))
+    until_ms = ended_ms + s.rule.cooldown_ms
     return s.wait(Reason.COOLDOWN, until_ms) if until_ms > s.now_ms else None
 
 

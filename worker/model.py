@@ -696,6 +696,9 @@ class UserView:
     last_active_ms: int | None
     endpoints: tuple[Endpoint, ...] = ()
     episodes: tuple[Episode, ...] = ()
+    ended: Mapping[str, int] = field(default_factory=dict)
+    """Rule to when the last ladder under it was over. Of a person who was two for a while that need
+    not be the ladder of the latest silence."""
     claims: tuple[Claim, ...] = ()
     sends: tuple[PastSend, ...] = ()
     holdout: bool | None = None

@@ -6,11 +6,12 @@ Written against the port, over each store there is. Day 7 is the usual day of th
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from tests.store.world import World, day, episode_of, goal, parked, phone, seen, sending
+from tests.store.world import World, again, day, episode_of, goal, parked, phone, seen, sending
 from worker.model import Arm, Conversion, EpisodeOutcome, Look, UserView
 
 NOT_RULE = replace(goal("ann", 8), rule="other")
@@ -143,3 +144,28 @@ async def test_a_look_after_a_conversion_takes_nothing_back(world: World) -> Non
     (episode,) = (await world.view_of("ann")).episodes
     assert before.converted_ms is None
     assert (episode.converted_ms, episode.last_sent_ms) == (day(8), day(9))
+
+
+async def test_a_person_who_was_two_rests_from_the_ladder_that_ended_last(world: World) -> None:
+    await world.tell(seen("ann", 0), seen(None, 0.5, endpoint_id="e1"))
+
+    def ends_it(user: str, on: float) -> Callable[[UserView], Look]:
+        def decide(view: UserView) -> Look:
+            if view.user_id != user:
+                return again(9)(view)
+            over = replace(
+                episode_of(view, on),
+                stage=None,
+                closed_ms=day(on),
+                outcome=EpisodeOutcome.EXHAUSTED,
+            )
+            return replace(parked(view), episodes=(over,))
+
+        return decide
+
+    await world.sweep(ends_it("anonymous:e1", 8), on=8)
+    await world.sweep(ends_it("ann", 9), on=9)
+    await world.tell(phone("ann", 9.5, name="e1"), on=9.5)
+    view = await world.view_of("ann")
+    assert [episode.closed_ms for episode in view.episodes] == [day(8)], "of the latest silence"
+    assert view.ended == {"winback": day(9)}

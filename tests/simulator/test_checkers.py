@@ -92,6 +92,18 @@ def test_p1_allows_resending_what_is_uncertain_and_not_what_is_known() -> None:
     assert "P1" in broken(known)
 
 
+def test_p1_forgives_a_call_that_was_on_its_way_when_its_process_ended() -> None:
+    resend = tuple(replace(stage, on_uncertain="resend") for stage in LADDER[:1])
+    for seconds, expected in ((0.4, set()), (2, {"P1"})):
+        tale = Tale(book_with(rule_with(stages=resend)), hours=40)
+        tale.visit(0)
+        tale.end(24.1 - seconds / 3_600)
+        tale.start(24.1 - seconds / 3_600, process=2)
+        tale.call(24.1, "s0")
+        tale.call(24.2, "s0")
+        assert broken(tale) == expected
+
+
 # --- P2 ---------------------------------------------------------------------------------------
 
 

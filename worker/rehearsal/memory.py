@@ -157,6 +157,7 @@ class Memory:
             last_active_ms=person.last_active_ms,
             endpoints=endpoints,
             episodes=() if life is None else (*life.latest.values(), *life.open.values()),
+            ended={} if life is None else dict(life.ended),
             claims=() if life is None else life.claims(),
             sends=() if life is None else life.sends(since_ms),
             holdout=person.holdout,

@@ -37,7 +37,7 @@ class Row:
 class Life:
     """The episodes and claims of a user, from the first episode on."""
 
-    __slots__ = ("episodes", "latest", "open", "past", "rows")
+    __slots__ = ("ended", "episodes", "latest", "open", "past", "rows")
 
     def __init__(self) -> None:
         self.episodes: dict[str, Episode] = {}
@@ -45,6 +45,8 @@ class Life:
         """Those of `episodes` that are open."""
         self.latest: dict[str, Episode] = {}
         """By rule, the closed one whose silence began last."""
+        self.ended: dict[str, int] = {}
+        """By rule, when the last one was closed."""
         self.rows: list[Row] = []
         self.past: tuple[PastSend, ...] = ()
         """Sends from before the rehearsal whose claims nobody told."""
@@ -60,13 +62,15 @@ class Life:
         latest = self.latest.get(episode.rule)
         if latest is None or episode.silence_since_ms >= latest.silence_since_ms:
             self.latest[episode.rule] = episode
+        self.ended[episode.rule] = max(episode.closed_ms, self.ended.get(episode.rule, 0))
 
     def drop(self, episode_id: str) -> Episode:
         """Takes an episode away, to give it to another user or to forget it."""
         episode = self.episodes.pop(episode_id)
         self.open.pop(episode_id, None)
-        if self.latest.get(episode.rule) is episode:
-            del self.latest[episode.rule]
+        last = episode.closed_ms is not None and episode.closed_ms == self.ended[episode.rule]
+        if last or self.latest.get(episode.rule) is episode:
+            del self.latest[episode.rule], self.ended[episode.rule]
             for other in self.episodes.values():
                 if other.rule == episode.rule and not other.is_open:
                     self.put(other)

@@ -161,9 +161,13 @@ EPISODE_COLUMNS = (
     "episode_id, user_id, rule, revision, silence_since_ms, opened_ms, stage, stage_due_ms, hold, "
     "held_ms, closed_ms, outcome, last_stage, last_sent_ms, arm, converted_ms, converted_stage"
 )
-# The open ones, and of each rule the closed one whose silence began last.
+# The open ones, and of each rule the closed one whose silence began last, with when the last one
+# was over: of a person who was two for a while that may be another.
 EPISODES_WANTED = f"""
-SELECT {EPISODE_COLUMNS} FROM temp.wanted CROSS JOIN episodes AS e ON user_id = key
+SELECT {EPISODE_COLUMNS}, CASE WHEN closed_ms IS NOT NULL THEN (
+  SELECT max(closed_ms) FROM episodes AS n WHERE n.user_id = e.user_id AND n.rule = e.rule
+) END
+FROM temp.wanted CROSS JOIN episodes AS e ON user_id = key
 WHERE closed_ms IS NULL OR silence_since_ms = (
   SELECT silence_since_ms FROM episodes AS n
   WHERE n.user_id = e.user_id AND n.rule = e.rule AND n.closed_ms IS NOT NULL

@@ -44,6 +44,7 @@ VIEWS_AT_ONCE = 100
 """Users whose views a sweep reads together: as many as a call has room for."""
 
 NOT_FORCED: Mapping[str, str] = MappingProxyType({})
+NONE_ENDED: Mapping[str, int] = MappingProxyType({})
 
 
 def read_views(
@@ -52,12 +53,19 @@ def read_views(
     """The views of these users, by user id, also of those nothing is known of."""
     want(connection, user_ids)
     recency = dict(connection.execute(statements.RECENCY_WANTED).fetchall())
-    episodes = _episodes(connection)
+    episodes, ended = _episodes(connection)
     facts = _Facts(connection, sends_since_ms)
     facts.read_wanted(has_open=_has_open(episodes.values()))
     restored = read_restored(connection)
     return {
-        user_id: _view(user_id, recency.get(user_id), episodes.get(user_id, ()), restored, facts)
+        user_id: _view(
+            user_id,
+            recency.get(user_id),
+            episodes.get(user_id, ()),
+            ended.get(user_id, NONE_ENDED),
+            restored,
+            facts,
+        )
         for user_id in user_ids
     }
 
@@ -80,7 +88,7 @@ def due_views(
     for first in range(0, len(everybody), VIEWS_AT_ONCE):
         part = everybody[first : first + VIEWS_AT_ONCE]
         want(connection, part)
-        episodes = _episodes(connection)
+        episodes, ended = _episodes(connection)
         closely = part
         if silent_since_ms is None or max(recency[name] for name in part) > silent_since_ms:
             closely = [
@@ -96,7 +104,8 @@ def due_views(
         known = frozenset(closely)
         for name in part:
             make = _view if name in known else _glance
-            yield make(name, recency[name], episodes.get(name, ()), restored, facts)
+            over = ended.get(name, NONE_ENDED)
+            yield make(name, recency[name], episodes.get(name, ()), over, restored, facts)
 
 
 class _Facts:
@@ -145,6 +154,7 @@ def _view(
     user_id: str,
     last_active_ms: int | None,
     episodes: tuple[Episode, ...],
+    ended: Mapping[str, int],
     restored: Mapping[str, int],
     facts: _Facts,
 ) -> UserView:
@@ -153,6 +163,7 @@ def _view(
         last_active_ms=last_active_ms,
         endpoints=facts.endpoints(user_id),
         episodes=episodes,
+        ended=ended,
         claims=facts.claims(user_id),
         sends=facts.sends(user_id),
         variants=NOT_FORCED,
@@ -190,6 +201,7 @@ def _glance(
     user_id: str,
     last_active_ms: int | None,
     episodes: tuple[Episode, ...],
+    ended: Mapping[str, int],
     restored: Mapping[str, int],
     facts: _Facts,
 ) -> UserView:
@@ -197,6 +209,7 @@ def _glance(
     _put(view, "user_id", user_id)
     _put(view, "last_active_ms", last_active_ms)
     _put(view, "episodes", episodes)
+    _put(view, "ended", ended)
     _put(view, "holdout", None)
     _put(view, "variants", NOT_FORCED)
     _put(view, "restored", restored)
@@ -204,14 +217,21 @@ def _glance(
     return view
 
 
-def _episodes(connection: sqlite3.Connection) -> dict[str, tuple[Episode, ...]]:
-    """Of the users of `wanted` who have any: the latest closed one of each rule, then the open."""
+def _episodes(
+    connection: sqlite3.Connection,
+) -> tuple[dict[str, tuple[Episode, ...]], dict[str, dict[str, int]]]:
+    """Of the users of `wanted` who have any: the latest closed one of each rule, then the open; and
+    by rule when the last ladder was over."""
+    ended: dict[str, dict[str, int]] = defaultdict(dict)
     closed: dict[str, list[Episode]] = defaultdict(list)
     still_open: dict[str, list[Episode]] = defaultdict(list)
     for row in connection.execute(statements.EPISODES_WANTED):
         (still_open if row[10] is None else closed)[row[1]].append(episode_of(row))
+        if row[10] is not None:
+            ended[row[1]][row[2]] = row[17]
     users = closed.keys() | still_open.keys()
-    return {name: (*closed.get(name, ()), *still_open.get(name, ())) for name in users}
+    found = {name: (*closed.get(name, ()), *still_open.get(name, ())) for name in users}
+    return found, ended
 
 
 def _has_open(episodes: Iterable[tuple[Episode, ...]]) -> bool:

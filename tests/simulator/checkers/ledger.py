@@ -133,6 +133,7 @@ class Call:
     variant: str
     user: str
     run: Run | None
+    """Who made it; None when nobody knows."""
     decided_wall_ms: int
     """What the worker took for the time when it decided: that of the call, or of the first of a row
     of calls that were refused as a whole and taken apart."""
@@ -273,6 +274,8 @@ class Ledger:
         if fact.answer == "bad_request":
             self._taken_apart[key] = decided_ms
         run = running[-1] if running else None
+        if any(fact.at_ms - TRANSIT_MS <= other.ended_ms <= fact.at_ms for other in self.runs):
+            run = None  # it may have been on its way when who made it ended
         return Call(fact, index, *_words(fact.text), run, decided_ms)
 
     def _end_hold(self, begun: Silenced | None, over_ms: float) -> None:
